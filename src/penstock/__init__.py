@@ -1,0 +1,1 @@
+"""Penstock: a streaming gateway in which every generation is a durable log."""
