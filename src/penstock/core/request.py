@@ -60,10 +60,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One generation. The head of its stream in the log, so it never holds a key.
 
     `model`: as the client named it; empty means the default. `binding`, `personality`: lollms' own
-    choice of who answers. `stream` and `include_usage` are wishes of the first reader, kept so that
-    the stream can be rendered again tomorrow as it was today. `legacy` marks lollms' old `prompt`
-    form.
-    `ignored`: published hints that were not honoured; they are named in the answer.
+    choice of who answers; `own_system`: the client's system prompt replaces the personality's.
+    `freeform`: `[defaults]` fill what is not said, and sampling parameters that the binding can't
+    use are ignored by name instead of refused. `stream` and `include_usage` are wishes of the first
+    reader, kept so that the stream can be rendered tomorrow as it was today; `legacy` marks lollms'
+    old `prompt` form. `ignored`: published hints that were not honoured, named in the answer.
     """
 
     model: str = ""
@@ -78,6 +79,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     choices: int = 1
     binding: str | None = None
     personality: str | None = None
+    own_system: bool = False
+    freeform: bool = False
     stream: bool = False
     include_usage: bool = False
     legacy: bool = False

@@ -46,7 +46,7 @@ def _decoder(kind: Hashable) -> msgspec.json.Decoder[object]:
 def decode(data: bytes | str, kind: type[T], blame: type[GatewayError]) -> T:
     """A value of `kind`, or an error of the class `blame` whose `param` is the field's path."""
     try:
-        return cast("T", _decoder(cast(Hashable, kind)).decode(data))
+        return cast("T", _decoder(cast("Hashable", kind)).decode(data))
     except msgspec.ValidationError as error:
         _fail(error, blame)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,0 +1,1 @@
+"""One file per API shape: `Config` and `Engine`. A name in `[bindings.NAME] engine` is a file here."""

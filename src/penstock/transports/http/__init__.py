@@ -1,0 +1,1 @@
+"""HTTP: routes from dialects, bodies from frames."""
