@@ -82,7 +82,7 @@ class Run:
         if self._stopped_by is None:
             self._stopped_by = because
         self._stopped = True
-        # A task that is cancelled before its first step never runs at all: its stream would not end.
+        # A task cancelled before its first step never runs at all: its stream would not end.
         if self._entered:
             self.task.cancel()
         return True
