@@ -1,7 +1,7 @@
 """The size budget and the signature rules that no linter has. Prints complaints, one a line.
 
-A module has at most 400 lines, a function 40; no `Any` and no `dict[str, Any]` in a signature; at most
-20 public names in the package; no module called `utils`, `helpers`, `common`, `base` or `manager`.
+A module has at most 400 lines, a function 40; no `Any` and no `dict[str, Any]` in a signature; at
+most 20 public names in the package; no module called `utils`, `helpers`, `common` or `manager`.
 
     python tools/budget.py [FOLDER]
 """
@@ -14,7 +14,17 @@ from pathlib import Path
 MODULE_LINES = 400
 FUNCTION_LINES = 40
 PUBLIC_NAMES = 20
-EMPTY_WORDS = {"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "misc"}
+EMPTY_WORDS = {
+    "utils",
+    "util",
+    "helpers",
+    "helper",
+    "common",
+    "base",
+    "manager",
+    "managers",
+    "misc",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
