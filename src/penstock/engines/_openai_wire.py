@@ -92,10 +92,15 @@ class Chunks:
 
         A stream that never said how it finished is `Failed`, with or without `[DONE]`.
         """
-        reasons = [answer.reason for answer in self._answers.values()]
-        if not reasons or None in reasons:
+        if not self.complete:
             return self.fail("the upstream's stream ended without a finish reason")
-        return self._close(ev.Done(reason=reasons[0] or "stop"))
+        return self._close(ev.Done(reason=self._answers[min(self._answers)].reason or "stop"))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every answer that began has said how it finished."""
+        answers = self._answers.values()
+        return bool(answers) and all(answer.reason is not None for answer in answers)
 
     def _fed(self, data: bytes, *, whole: bool) -> list[ev.Event]:
         if self.ended:
