@@ -29,7 +29,7 @@ class Serving(msgspec.Struct, frozen=True):
 
 
 def implicit_bindings(environment: Mapping[str, str]) -> dict[str, dict[str, object]]:
-    """What answers without any `[bindings]`: an embedded model, a local Ollama, OpenAI's variables."""
+    """What answers without any `[bindings]`: a small model, a local Ollama, OpenAI's variables."""
     found: dict[str, dict[str, object]] = {
         "embedded": {"engine": "llamacpp"},
         "ollama": {"engine": "ollama", "url": OLLAMA_URL},
