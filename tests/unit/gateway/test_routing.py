@@ -18,8 +18,10 @@ ALIASES = {
     "small": Model(binding="embedded"),
 }
 
+NO_DEFAULTS = Defaults()
 
-def route(asked: dict[str, object], defaults: Defaults = Defaults()) -> tuple[Target, ...]:
+
+def route(asked: dict[str, object], defaults: Defaults = NO_DEFAULTS) -> tuple[Target, ...]:
     return Router(OFFERS, ALIASES, defaults).route(Request(**asked))  # type: ignore[arg-type]
 
 

@@ -242,7 +242,7 @@ async def test_a_streams_owner_alone_may_touch_it():
         stream = StreamId(head.stream)
         for stranger_may_not in (made.head, made.info, made.cancel, made.erase):
             with pytest.raises(Exception, match="no stream"):
-                await stranger_may_not(stream, Principal("you"))  # type: ignore[operator]
+                await stranger_may_not(stream, Principal("you"))
         assert [info.stream for info in await made.recent(mine, 10)] == [head.stream]
         assert await made.recent(Principal("you"), 10) == []
         assert len(await made.recent(LOCAL, 10)) == 1

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.gateway.gateways import Scripted, ask, events, gateway, read
 
 from penstock.config.schema import Config, Streams
-from penstock.core.events import BEGINNING, Done, Event, StreamId, TextDelta
+from penstock.core.events import BEGINNING, Done, Entry, Event, StreamId, TextDelta
 from penstock.core.principals import LOCAL
 from penstock.core.request import Request
 
@@ -60,7 +60,7 @@ async def test_one_lost_reader_of_two_means_nothing():
         two = made.watch(StreamId(head.stream), BEGINNING)
         await one.take()
         one.lost()
-        found = []
+        found: list[Entry] = []
         while batch := await two.take():
             found.extend(batch)
         two.close()
