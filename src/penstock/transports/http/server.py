@@ -119,8 +119,11 @@ class HttpServer(uvicorn.Server):
         """
         self._ready = ready
         async with self._group:
-            with _tuned_gc():
-                await self.serve()
+            try:
+                with _tuned_gc():
+                    await self.serve()
+            finally:
+                self._cut_off()
 
     def stop(self) -> None:
         """Ends `run_until_stopped` from within the loop."""
@@ -154,8 +157,7 @@ class HttpServer(uvicorn.Server):
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         state = self.server_state
-        for listener in self._listeners:
-            listener.close()
+        self._close_listeners()
         for connection in list(state.connections):
             connection.shutdown()
         loop = asyncio.get_running_loop()
@@ -167,12 +169,19 @@ class HttpServer(uvicorn.Server):
             await asyncio.sleep(0.02)
         if state.tasks:
             logger.warning("%d responses were cut off by the shutdown", len(state.tasks))
-        for task in list(state.tasks):
-            task.cancel()
+        self._cut_off()
         await asyncio.gather(*state.tasks, return_exceptions=True)
-        for connection in list(state.connections):
+
+    def _close_listeners(self) -> None:
+        while self._listeners:
+            self._listeners.pop().close()
+
+    def _cut_off(self) -> None:
+        self._close_listeners()
+        for task in self.server_state.tasks:
+            task.cancel()
+        for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)
 
     @override
     @contextmanager
