@@ -13,8 +13,8 @@ from penstock.core.errors import EngineError, EngineRefusedError
 from penstock.core.events import Done, Event, Failed, Progress, TextDelta
 from penstock.core.request import Request
 from penstock.wire import json
-from tests.integration.http_parts import Play, Running, serving
-from tests.integration.http_stand_in import Dialect, MemoryLog
+from tests.integration.http.parts import Play, Running, serving
+from tests.integration.http.stand_in import Dialect, MemoryLog
 
 CHAT = "/v1/chat/completions"
 ASK = b'{"model":"%s","stream":%s,"messages":[{"role":"user","content":"hi"}]}'
