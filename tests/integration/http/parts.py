@@ -1,4 +1,4 @@
-"""What the HTTP tests are made of: a scripted engine, a real gateway, a real server, raw sockets."""
+"""What the HTTP tests are made of: a scripted engine, a real gateway, a real server."""
 
 import asyncio
 import http.client

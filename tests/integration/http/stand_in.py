@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 
 from penstock.core.errors import GatewayError, InvalidRequestError, UnknownStreamError
-from penstock.core.events import TERMINAL, Done, Entry, Event, Seq, StreamId, TextDelta, Failed
+from penstock.core.events import TERMINAL, Done, Entry, Event, Failed, Seq, StreamId, TextDelta
 from penstock.core.folding import Reply
 from penstock.core.messages import say
 from penstock.core.ports import (
@@ -91,9 +91,16 @@ class MemoryLog:
         found = self._get(stream)
         head = found.head
         return StreamInfo(
-            stream=head.stream, owner=head.owner, dialect=head.dialect, binding=head.binding,
-            model=head.model, state="done" if found.ended else "live", created=head.created,
-            ended=None, events=len(found.entries), bytes=0,
+            stream=head.stream,
+            owner=head.owner,
+            dialect=head.dialect,
+            binding=head.binding,
+            model=head.model,
+            state="done" if found.ended else "live",
+            created=head.created,
+            ended=None,
+            events=len(found.entries),
+            bytes=0,
         )
 
     async def recent(self, owner: str | None, limit: int) -> Sequence[StreamInfo]:
@@ -126,7 +133,10 @@ class _Encoder:
                 delta = {"choices": [{"index": 0, "delta": {"content": text}}]}
                 return [Frame(json.encode(delta))]
             case Done():
-                return [Frame(json.encode({"choices": [{"finish_reason": "stop"}]})), Frame(b"[DONE]")]
+                return [
+                    Frame(json.encode({"choices": [{"finish_reason": "stop"}]})),
+                    Frame(b"[DONE]"),
+                ]
             case Failed(message=message):
                 return [Frame(json.encode({"error": {"message": message}}))]
             case _:
@@ -165,5 +175,12 @@ class Dialect:
         return Answer(200, json.encode({"data": [{"id": card.name} for card in found.models]}))
 
     def error(self, error: GatewayError) -> Answer:
-        body = {"error": {"message": error.message, "type": "t", "param": error.param, "code": error.code}}
+        body = {
+            "error": {
+                "message": error.message,
+                "type": "t",
+                "param": error.param,
+                "code": error.code,
+            }
+        }
         return Answer(error.status, json.encode(body))

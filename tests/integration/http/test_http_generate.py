@@ -7,14 +7,14 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from tests.integration.http.parts import Play, Running, serving
+from tests.integration.http.stand_in import Dialect, MemoryLog
 
 from penstock.config.schema import Server, Streams
 from penstock.core.errors import EngineError, EngineRefusedError
 from penstock.core.events import Done, Event, Failed, Progress, TextDelta
 from penstock.core.request import Request
 from penstock.wire import json
-from tests.integration.http.parts import Play, Running, serving
-from tests.integration.http.stand_in import Dialect, MemoryLog
 
 CHAT = "/v1/chat/completions"
 ASK = b'{"model":"%s","stream":%s,"messages":[{"role":"user","content":"hi"}]}'
@@ -74,7 +74,7 @@ async def queued_then_failed(_request: Request) -> AsyncIterator[Sequence[Event]
     yield [Progress(what="queued", at=1), Failed(code="engine_failed", message="no")]
 
 
-async def test_a_streamed_reply():
+async def test_a_streamed_reply() -> None:
     async with serving(MemoryLog(), [Dialect()]) as running:
         status, headers, body = await running.ask("POST", CHAT, ask())
         assert status == 200
@@ -92,7 +92,7 @@ async def test_a_streamed_reply():
         await running.idle()
 
 
-async def test_a_whole_reply():
+async def test_a_whole_reply() -> None:
     async with serving(MemoryLog(), [Dialect()]) as running:
         status, headers, body = await running.ask("POST", CHAT, ask(stream=False))
         assert status == 200
@@ -105,7 +105,9 @@ async def test_a_whole_reply():
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("play", [refusing, queued_then_failed])
-async def test_a_failure_before_anything_was_said_is_an_http_error(stream: bool, play: Play):
+async def test_a_failure_before_anything_was_said_is_an_http_error(
+    stream: bool, play: Play
+) -> None:
     async with serving(MemoryLog(), [Dialect()], {"bad": play}) as running:
         status, headers, body = await running.ask("POST", CHAT, ask("bad", stream=stream))
         assert status == 502
@@ -117,7 +119,7 @@ async def test_a_failure_before_anything_was_said_is_an_http_error(stream: bool,
 
 async def test_a_failure_after_the_start_ends_abnormally_and_logs_no_traceback(
     caplog: pytest.LogCaptureFixture,
-):
+) -> None:
     caplog.set_level(logging.DEBUG)
     async with serving(MemoryLog(), [Dialect()], {"bad": breaking}) as running:
 
@@ -137,7 +139,7 @@ async def test_a_failure_after_the_start_ends_abnormally_and_logs_no_traceback(
     assert [r for r in caplog.records if r.exc_info or r.levelno >= logging.ERROR] == []
 
 
-async def test_a_failure_of_a_whole_reply_after_a_long_wait_ends_abnormally():
+async def test_a_failure_of_a_whole_reply_after_a_long_wait_ends_abnormally() -> None:
     gate = asyncio.Event()
 
     async def play(_request: Request) -> AsyncIterator[Sequence[Event]]:
@@ -159,7 +161,7 @@ async def test_a_failure_of_a_whole_reply_after_a_long_wait_ends_abnormally():
         await running.idle()
 
 
-async def test_heartbeats_bridge_silence_and_are_no_events():
+async def test_heartbeats_bridge_silence_and_are_no_events() -> None:
     gate = asyncio.Event()
     settings = Server(heartbeat_seconds=0.03)
     scripts = {"slow": gated(gate)}
@@ -175,7 +177,7 @@ async def test_heartbeats_bridge_silence_and_are_no_events():
         await running.idle()
 
 
-async def test_a_whole_reply_is_kept_alive_by_white_space():
+async def test_a_whole_reply_is_kept_alive_by_white_space() -> None:
     gate = asyncio.Event()
     settings = Server(heartbeat_seconds=0.03)
     scripts = {"slow": gated(gate)}
@@ -199,7 +201,7 @@ async def test_a_whole_reply_is_kept_alive_by_white_space():
         await running.idle()
 
 
-async def test_headers_leave_before_the_first_token():
+async def test_headers_leave_before_the_first_token() -> None:
     gate = asyncio.Event()
 
     async def silent(_request: Request) -> AsyncIterator[Sequence[Event]]:
@@ -240,7 +242,7 @@ async def lose_client(running: Running, request: bytes, seen: bytes | None) -> f
 )
 async def test_a_lost_client_is_noticed_at_once_and_the_policy_applies(
     policy: str, stream: bool, stops: bool
-):
+) -> None:
     gate = asyncio.Event()
     log = MemoryLog()
     header = f"penstock-on-disconnect: {policy}\r\n" if policy else ""
@@ -261,7 +263,7 @@ async def test_a_lost_client_is_noticed_at_once_and_the_policy_applies(
             assert stream_log.ended
 
 
-async def test_a_lost_client_leaves_no_task(caplog: pytest.LogCaptureFixture):
+async def test_a_lost_client_leaves_no_task(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     gate = asyncio.Event()
     async with serving(MemoryLog(), [Dialect()], {"slow": gated(gate)}) as running:
@@ -274,14 +276,14 @@ async def test_a_lost_client_leaves_no_task(caplog: pytest.LogCaptureFixture):
     assert [r for r in caplog.records if r.exc_info or r.levelno >= logging.ERROR] == []
 
 
-async def test_a_wrong_policy_is_named():
+async def test_a_wrong_policy_is_named() -> None:
     async with serving(MemoryLog(), [Dialect()]) as running:
         status, _, body = await running.ask("POST", CHAT, ask(), penstock_on_disconnect="explode")
         assert status == 400
         assert b'"param":"Penstock-On-Disconnect"' in body
 
 
-async def test_event_ids_on_request_and_resuming_from_each():
+async def test_event_ids_on_request_and_resuming_from_each() -> None:
     async with serving(MemoryLog(), [Dialect()]) as running:
         _, headers, whole = await running.ask("POST", CHAT, ask(), last_event_id="")
         blocks = whole.split(b"\n\n")[:-1]
@@ -298,14 +300,14 @@ async def test_event_ids_on_request_and_resuming_from_each():
 
 
 @pytest.mark.parametrize("value", ["nonsense", "@1.2", "abc@1", "abc@1.x"])
-async def test_a_wrong_event_id_is_named(value: str):
+async def test_a_wrong_event_id_is_named(value: str) -> None:
     async with serving(MemoryLog(), [Dialect()]) as running:
         status, _, body = await running.ask("POST", CHAT, ask(), last_event_id=value)
         assert status == 400
         assert b'"param":"Last-Event-ID"' in body
 
 
-async def test_heartbeats_in_a_stream_with_ids_have_no_blank_line():
+async def test_heartbeats_in_a_stream_with_ids_have_no_blank_line() -> None:
     gate = asyncio.Event()
     settings = Server(heartbeat_seconds=0.03)
     scripts = {"slow": gated(gate)}
@@ -318,7 +320,7 @@ async def test_heartbeats_in_a_stream_with_ids_have_no_blank_line():
         writer.close()
 
 
-async def test_a_slow_reader_slows_only_itself():
+async def test_a_slow_reader_slows_only_itself() -> None:
     """It is sent far more than the sockets hold; what the server keeps for it stays small."""
     piece = "x" * 8_000
 

@@ -108,6 +108,7 @@ class HttpServer(uvicorn.Server):
         self._app = app
         self._settings = settings
         self._grace = grace_seconds
+        self._sockets: list[socket.socket] = []
         self._listeners: list[_Listener] = []
         self._group = asyncio.TaskGroup()
         self._ready: Callable[[int], None] = lambda _port: None
@@ -118,6 +119,7 @@ class HttpServer(uvicorn.Server):
         Raises `ConfigError` when the address can't be had.
         """
         self._ready = ready
+        self._sockets = await _bind(self._settings.host, self._settings.port)
         async with self._group:
             try:
                 with _tuned_gc():
@@ -141,7 +143,7 @@ class HttpServer(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        found = await _bind(self._settings.host, self._settings.port)
+        found = self._sockets
         self.servers = []
         self._listeners = [_Listener(sock, self._protocol, self._group) for sock in found]
         port = int(found[0].getsockname()[1])
