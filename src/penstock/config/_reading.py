@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Final, NoReturn, TypeVar, get_args, get_origin
+from typing import Final, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec.structs import FieldInfo
@@ -71,7 +71,7 @@ class Reader:
             text = str(error)
             found = _AT.search(text)
             inside = found.group(1).replace("[...]", "[]") if found else ""
-            complain(path + inside, _plain(_AT.sub("", text)))
+            complain(path + inside, _plain(_AT.sub("", text), kind))
 
     def _table(self, value: object, path: str) -> dict[str, object]:
         if not isinstance(value, dict):
@@ -113,14 +113,21 @@ def _join(path: str, key: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, kind: object) -> str:
     def in_words(match: re.Match[str]) -> str:
         return " or ".join(_WORDS.get(name, name) for name in match.group(1).split(" | "))
 
     text = re.sub(r"`([A-Za-z| ]+)`", in_words, text)
+    choices = [c for one in (kind, *get_args(kind)) for c in _choices(one)]
+    if choices and text.startswith("Invalid enum value"):
+        return f"expected one of {', '.join(repr(choice) for choice in choices)}"
     text = re.sub(r"^Object contains unknown field", "unknown key", text)
     text = re.sub(r"^Object missing required field", "missing:", text)
     return text[:1].lower() + text[1:]
+
+
+def _choices(kind: object) -> tuple[object, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _name_of(value: object) -> str:

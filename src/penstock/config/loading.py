@@ -124,12 +124,12 @@ def _value(text: str, kind: object) -> object:
         return text
     # A line break in `text` could have brought further keys.
     value = parsed["value"] if set(parsed) == {"value"} else text
-    if _isread_text(kind) and not isinstance(value, str | dict):
+    if _is_text(kind) and not isinstance(value, str | dict):
         return text
     return value
 
 
-def _isread_text(kind: object) -> bool:
+def _is_text(kind: object) -> bool:
     """Whether a setting is text or a secret, which `9600` or `true` may well be."""
     if kind in (str, Secret):
         return True
