@@ -79,6 +79,8 @@ class Reader:
         return value
 
     def _secret(self, kind: type, value: object) -> object:
+        if kind is object:
+            return value
         if kind is not Secret:
             raise NotImplementedError(f"no setting is a {kind}")
         if isinstance(value, str):
