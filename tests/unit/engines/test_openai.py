@@ -291,6 +291,31 @@ async def test_a_finished_connection_is_used_again() -> None:
             await upstream.connections[0].closed.wait()
 
 
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_kept_connection_that_is_closed_on_us_is_made_anew(kept: bool) -> None:
+    body = A + STOP + END
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+    whole = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+    async def script(connection: Connection) -> None:
+        if kept or len(upstream.connections) > 1:
+            await connection.send(whole)
+            await connection.more.wait()
+        # Now it closes without an answer.
+
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        if kept:
+            assert said(await play(engine, REQUEST)) == ANSWER
+            assert said(await play(engine, REQUEST)) == ANSWER
+            assert len(upstream.connections) == 2
+        else:
+            with pytest.raises(EngineError, match="closed the connection"):
+                await play(engine, REQUEST)
+            assert len(upstream.connections) == 1
+        await engine.aclose()
+
+
 async def sent(config: dict[str, object], request: Request) -> tuple[bytes, dict[str, object]]:
     async with scripted(sending(A, STOP)) as upstream:
         url = upstream.url + str(config.pop("path", ""))
