@@ -5,9 +5,7 @@ generator have the other. Every server is started once and ended by its own proc
 """
 
 import argparse
-import shutil
 import subprocess
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -15,12 +13,13 @@ from typing import Final
 import msgspec
 
 from benchmarks import summarize
+from benchmarks.fleet import Cores, Running, start, wrong
 from benchmarks.loads import LOADS, arguments
-from benchmarks.paths import build, subfolder
-from benchmarks.processes import BenchError, Child, free_ports, guarded, pinned, settle
+from benchmarks.paths import subfolder
+from benchmarks.processes import BenchError, free_ports, guarded, settle
 from benchmarks.programs import Mock, drive
-from benchmarks.results import Load, Result, add_result
-from benchmarks.servers import SERVERS, Launch, Site
+from benchmarks.results import Result, add_result
+from benchmarks.servers import SERVERS
 
 ALONE: Final = "direct,nginx,penstock,penstock-always,penstock-memory"
 WITH_PEERS: Final = "direct,nginx,litellm,portkey,penstock,penstock-always,penstock-memory"
@@ -33,18 +32,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     loads: list[str]
     rounds: int
     out: Path
-    gateway_core: int
-    load_core: int
-
-
-class Running(msgspec.Struct, frozen=True):
-    """A server that has answered its first request; `direct` has no process."""
-
-    name: str
-    port: int
-    launch: Launch
-    child: Child | None
-    idle_mib: float
+    cores: Cores
 
 
 def main() -> None:
@@ -53,12 +41,11 @@ def main() -> None:
     options.out.unlink(missing_ok=True)
     with ExitStack() as stack:
         mock_port, *ports = free_ports(1 + len(options.servers))
-        mock = Mock(mock_port, options.load_core, subfolder("logs") / "mock.log")
-        stack.callback(mock.child.stop)
+        mock = stack.enter_context(Mock(mock_port, options.cores.load))
         running = []
         for name, port in zip(options.servers, ports, strict=True):
             print(f"starting {name}", flush=True)
-            running.append(_start(name, port, mock, options, stack))
+            running.append(start(name, port, mock, options.cores, stack))
         for turn in range(options.rounds):
             for load in options.loads:
                 for server in running:
@@ -68,38 +55,6 @@ def main() -> None:
     options.out.with_suffix(".md").write_text(text)
     print(text)
     print(f"(each drive: {options.out}; these tables: {options.out.with_suffix('.md')})")
-
-
-def _start(name: str, port: int, mock: Mock, options: Options, stack: ExitStack) -> Running:
-    build_launch = SERVERS[name].launch
-    if build_launch is None:
-        return Running(name, mock.port, Launch(argv=[]), None, 0.0)
-    folder = build() / "sites" / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    launch = build_launch(Site(folder, port, mock.port))
-    log = subfolder("logs") / f"{name}.log"
-    child = Child(name, pinned(options.gateway_core, launch.argv), log=log, env=launch.env)
-    stack.callback(child.stop)
-    child.wait_for_port(port, launch.startup_seconds)
-    _wait_for_answer(child, port, launch, options.load_core)
-    settle([child])
-    return Running(name, port, launch, child, child.rss_mib())
-
-
-def _wait_for_answer(child: Child, port: int, launch: Launch, core: int) -> None:
-    """One streamed and one whole answer, or a clear error."""
-    for stream in ("1", "0"):
-        end = time.monotonic() + launch.startup_seconds
-        while True:
-            tried = drive(port, core, ["-r", "1", "-n", "3", "-s", stream, *launch.load_args])
-            if tried.ok:
-                break
-            child.check()
-            if time.monotonic() > end:
-                said = f"status {tried.bad_example}: {tried.said}" if tried.said else _wrong(tried)
-                raise BenchError(f"{child.name} does not answer: {said}; see {child.log}")
-            time.sleep(0.2)
 
 
 def _drive(
@@ -115,7 +70,7 @@ def _drive(
         args += ["-P", ",".join(map(str, server.child.pids()))]
     before = _tcp_troubles()
     try:
-        measured = drive(server.port, options.load_core, args)
+        measured = drive(server.port, options.cores.load, args)
     except subprocess.TimeoutExpired:
         print(f"{server.name} {load}: no result in time", flush=True)
         return
@@ -135,22 +90,13 @@ def _drive(
 
 def _line(result: Result) -> str:
     m = result.measured
-    per_chunk = m.cpu_s / m.chunks * 1e6 if m.chunks else 0
+    per_chunk = m.cpu_s / m.seen * 1e6 if m.seen else 0
     first, gap = f"{m.first_p50_us / 1e3:.2f}/{m.first_p99_us / 1e3:.1f}", m.gap_p99_us / 1e3
     return (
         f"{result.round} {result.load:4s} {result.server:16s} {m.requests_s:9.1f} req/s "
         f"{m.chunks_s:9.0f} chunks/s {per_chunk:7.2f} us CPU/chunk  first {first} ms  "
-        f"gap p99 {gap:.1f} ms  {m.rss_before_mib:.0f}->{m.rss_peak_mib:.0f} MiB{_wrong(m)}"
+        f"gap p99 {gap:.1f} ms  {m.rss_before_mib:.0f}->{m.rss_peak_mib:.0f} MiB{wrong(m)}"
         f"{'' if result.quiet else '  (others were busy)'}"
-    )
-
-
-def _wrong(m: Load) -> str:
-    if m.ok == m.wanted:
-        return ""
-    return (
-        f"  !! {m.ok} of {m.wanted} ok: {m.bad_status} bad status, {m.bad_count} wrong count "
-        f"({m.bad_example}), {m.errors} connection errors {m.said[:120]}"
     )
 
 
@@ -182,8 +128,7 @@ def _options() -> Options:
         loads=loads,
         rounds=read.rounds,
         out=(read.out or subfolder("results") / f"{name}.jsonl").resolve(),
-        gateway_core=read.gateway_core,
-        load_core=read.load_core,
+        cores=Cores(read.gateway_core, read.load_core),
     )
 
 

@@ -32,7 +32,7 @@ static struct {
          .model = "mock",
          .key = "sk-test"};
 static struct {
-  uint64_t ok, bad_status, bad_count, errors, chunks, reads;
+  uint64_t ok, bad_status, bad_count, errors, chunks, seen, reads;
   int bad_example;
   char bad_body[600];
   int bad_len;
@@ -104,6 +104,7 @@ static void next(Conn* c, int index) {
 static void chunk_seen(Conn* c, int64_t t) {
   c->chunks++;
   if (!warming && (c->chunks <= opt.chunks || !opt.stream)) {
+    result.seen++;
     record(&result.delay, t % STAMP_RANGE - c->stamp);
     if (c->got_first) {
       record(&result.gap, t - c->latest);
@@ -357,11 +358,11 @@ static void print_result(double rss_before, double cpu) {
   if (wall <= 0) wall = 1e-9;
   printf(
       "{\"ok\":%lu,\"wanted\":%lu,\"bad_status\":%lu,\"bad_count\":%lu,\"bad_example\":%d,"
-      "\"errors\":%lu,\"seconds\":%.4f,\"requests_s\":%.1f,\"chunks_s\":%.0f,\"chunks\":%lu,"
+      "\"errors\":%lu,\"seconds\":%.4f,\"requests_s\":%.1f,\"chunks_s\":%.0f,\"chunks\":%lu,\"seen\":%lu,"
       "\"cpu_s\":%.4f,\"cpu_share\":%.3f,\"rss_before_mib\":%.1f,\"rss_peak_mib\":%.1f",
       result.ok, (uint64_t)opt.connections * opt.requests, result.bad_status, result.bad_count,
       result.bad_example, result.errors, wall, result.ok / wall, result.chunks / wall,
-      result.chunks, cpu, cpu / all, rss_before, result.rss_peak);
+      result.chunks, result.seen, cpu, cpu / all, rss_before, result.rss_peak);
   print_times("first", &result.first);
   print_times("arrival", &result.arrival);
   print_times("delay", &result.delay);

@@ -13,7 +13,7 @@ Pick = Callable[[Result], float]
 def cpu_us(result: Result) -> float:
     """CPU a chunk in microseconds."""
     load = result.measured
-    return load.cpu_s / load.chunks * 1e6 if load.chunks else 0.0
+    return load.cpu_s / load.seen * 1e6 if load.seen else 0.0
 
 
 def kib_a_stream(result: Result) -> float:

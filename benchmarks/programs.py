@@ -4,10 +4,11 @@ import subprocess
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
-from benchmarks.paths import SOURCES, build
+from benchmarks.paths import SOURCES, build, subfolder
 from benchmarks.processes import BenchError, Child, pinned, program
 from benchmarks.results import Load
 
@@ -31,14 +32,26 @@ def compiled(name: str) -> Path:
 class Mock:
     """The upstream that is always faster than what is measured."""
 
-    def __init__(self, port: int, core: int, log: Path) -> None:
+    def __init__(self, port: int, core: int) -> None:
         self.port = port
-        self.child = Child("mock", pinned(core, [str(compiled("mock")), "-p", str(port)]), log=log)
-        self.child.wait_for_port(port, 10)
+        command = pinned(core, [str(compiled("mock")), "-p", str(port)])
+        self.child = Child("mock", command, log=subfolder("logs") / "mock.log")
+
+    def __enter__(self) -> Self:
+        self.child.wait_for_port(self.port, 10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.stop()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
 
     def set(self, *, delay_us: int = 0, burst: int = 1) -> None:
         """The gap between two chunks of a stream; without one, events in one write."""
-        url = f"http://127.0.0.1:{self.port}/ctl?delay_us={delay_us}&burst={burst}"
+        url = f"{self.url}/ctl?delay_us={delay_us}&burst={burst}"
         with urllib.request.urlopen(url, timeout=5) as reply:
             reply.read()
 

@@ -9,7 +9,10 @@ from benchmarks.paths import figures
 
 
 class Load(msgspec.Struct, kw_only=True):
-    """What the load generator counted. `said`: bodies of answers that were errors."""
+    """What the load generator counted. `said`: bodies of answers that were errors.
+
+    `chunks`: those of whole answers; `seen`: those of answers that were cut off too.
+    """
 
     ok: int
     wanted: int
@@ -21,6 +24,7 @@ class Load(msgspec.Struct, kw_only=True):
     requests_s: float
     chunks_s: float
     chunks: int
+    seen: int
     cpu_s: float
     cpu_share: float
     rss_before_mib: float
