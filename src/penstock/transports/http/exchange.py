@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.config.schema import Server
 from penstock.core.errors import InvalidRequestError, from_code
-from penstock.core.events import BEGINNING, Seq, StreamId
+from penstock.core.events import BEGINNING, StreamId
 from penstock.core.folding import Folder
 from penstock.core.ports import Answer, Call, Dialect, Head, OnDisconnect, Query, Route
 from penstock.core.principals import Principal
@@ -88,12 +88,12 @@ class Exchange:
         head = await self._gateway.submit(request, self._dialect.name, principal, policy)
         # Nothing is awaited between the start of a run and its first reader: no run is orphaned by
         # a client that leaves just then.
-        watch = self._gateway.watch(StreamId(head.stream), BEGINNING)
-        _name_stream(visit, head)
-        if request.stream:
-            await self._stream(visit, watch, head, after)
-        else:
-            await self._whole(visit, watch, head)
+        with watching(self._gateway.watch(StreamId(head.stream), BEGINNING)) as watch:
+            _name_stream(visit, head)
+            if request.stream:
+                await self._stream(visit, watch, head, after)
+            else:
+                await self._whole(visit, watch, head)
 
     async def _attach(self, visit: Visit, principal: Principal, last_id: str) -> None:
         """Continues a stream of this dialect after what its reader has; starts nothing."""
@@ -103,9 +103,9 @@ class Exchange:
             raise InvalidRequestError(
                 f"the stream of Last-Event-ID is one of {head.dialect}", param="Last-Event-ID"
             )
-        watch = self._gateway.watch(StreamId(stream), Seq(BEGINNING))
-        _name_stream(visit, head)
-        await self._stream(visit, watch, head, after)
+        with watching(self._gateway.watch(StreamId(stream), BEGINNING)) as watch:
+            _name_stream(visit, head)
+            await self._stream(visit, watch, head, after)
 
     async def _stream(self, visit: Visit, watch: Watch, head: Head, after: Cursor | None) -> None:
         request = msgspec.structs.replace(head.request, stream=True)
@@ -121,24 +121,23 @@ class Exchange:
         """The reply in one piece. A long wait is bridged with white space, which JSON allows."""
         folder = Folder()
         seconds = self._settings.heartbeat_seconds
-        with watching(watch):
-            try:
-                # The old lollms form is answered in plain text, where a space would be text.
-                async with asyncio.timeout(None if head.request.legacy else seconds):
-                    await _fold(watch, folder)
-            except TimeoutError:
-                await visit.start(200, [(b"content-type", b"application/json")])
-                await visit.write(_SPACE)
-                with Heartbeat(visit.connection, seconds, _SPACE):
-                    await _fold(watch, folder)
-            answer = self._rendered(folder, head, begun=visit.started)
-            if not visit.started:
-                await visit.answer(answer)
-            elif answer.status < 400:
-                await visit.finish(answer.body)
-            else:
-                await visit.write(answer.body)
-                raise AbortedResponseError
+        try:
+            # The old lollms form is answered in plain text, where a space would be text.
+            async with asyncio.timeout(None if head.request.legacy else seconds):
+                await _fold(watch, folder)
+        except TimeoutError:
+            await visit.start(200, [(b"content-type", b"application/json")])
+            await visit.write(_SPACE)
+            with Heartbeat(visit.connection, seconds, _SPACE):
+                await _fold(watch, folder)
+        answer = self._rendered(folder, head, begun=visit.started)
+        if not visit.started:
+            await visit.answer(answer)
+        elif answer.status < 400:
+            await visit.finish(answer.body)
+        else:
+            await visit.write(answer.body)
+            raise AbortedResponseError
 
     def _rendered(self, folder: Folder, head: Head, *, begun: bool) -> Answer:
         reply = folder.reply()

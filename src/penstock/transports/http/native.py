@@ -83,9 +83,8 @@ class Native:
             await start_stream(visit, content_type, [])
             await visit.finish(b"")
             return
-        watch = self._gateway.watch(stream, after)
         seconds = self._settings.heartbeat_seconds
-        with watching(watch):
+        with watching(self._gateway.watch(stream, after)) as watch:
             await start_stream(visit, content_type, [])
             with Heartbeat(visit.connection, seconds, sse.HEARTBEAT_WITH_IDS) as heart:
                 take = Paced(watch.take, speed).take if speed else watch.take

@@ -108,6 +108,7 @@ class HttpServer(uvicorn.Server):
         self._app = app
         self._settings = settings
         self._grace = grace_seconds
+        self._sockets: list[socket.socket] = []
         self._listeners: list[_Listener] = []
         self._group = asyncio.TaskGroup()
         self._ready: Callable[[int], None] = lambda _port: None
@@ -118,9 +119,13 @@ class HttpServer(uvicorn.Server):
         Raises `ConfigError` when the address can't be had.
         """
         self._ready = ready
+        self._sockets = await _bind(self._settings.host, self._settings.port)
         async with self._group:
-            with _tuned_gc():
-                await self.serve()
+            try:
+                with _tuned_gc():
+                    await self.serve()
+            finally:
+                self._cut_off()
 
     def stop(self) -> None:
         """Ends `run_until_stopped` from within the loop."""
@@ -138,7 +143,7 @@ class HttpServer(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        found = await _bind(self._settings.host, self._settings.port)
+        found = self._sockets
         self.servers = []
         self._listeners = [_Listener(sock, self._protocol, self._group) for sock in found]
         port = int(found[0].getsockname()[1])
@@ -154,8 +159,7 @@ class HttpServer(uvicorn.Server):
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         state = self.server_state
-        for listener in self._listeners:
-            listener.close()
+        self._close_listeners()
         for connection in list(state.connections):
             connection.shutdown()
         loop = asyncio.get_running_loop()
@@ -167,12 +171,19 @@ class HttpServer(uvicorn.Server):
             await asyncio.sleep(0.02)
         if state.tasks:
             logger.warning("%d responses were cut off by the shutdown", len(state.tasks))
-        for task in list(state.tasks):
-            task.cancel()
+        self._cut_off()
         await asyncio.gather(*state.tasks, return_exceptions=True)
-        for connection in list(state.connections):
+
+    def _close_listeners(self) -> None:
+        while self._listeners:
+            self._listeners.pop().close()
+
+    def _cut_off(self) -> None:
+        self._close_listeners()
+        for task in self.server_state.tasks:
+            task.cancel()
+        for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)
 
     @override
     @contextmanager

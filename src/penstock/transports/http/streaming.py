@@ -132,11 +132,11 @@ class Paced:
 
 
 @contextmanager
-def watching(watch: Watch) -> Iterator[None]:
+def watching(watch: Watch) -> Iterator[Watch]:
     """Leaves in order at the end, or as lost when the response broke."""
     in_order = False
     try:
-        yield
+        yield watch
         in_order = True
     finally:
         if in_order:
@@ -153,24 +153,23 @@ async def stream_reply(
     The headers leave with the first batch, at the latest after `opening_seconds`; `beat` is the
     longest silence in seconds.
     """
-    with watching(watch):
-        first: Sequence[Entry] | None
-        try:
-            async with asyncio.timeout(opening_seconds):
-                first = await watch.take()
-        except TimeoutError:
-            first = None
-        if first is not None:
-            _raise_stillborn(first)
-        headers: Headers = [
-            (name.lower().encode(), value.encode()) for name, value in opening.headers.items()
-        ]
-        await start_stream(visit, frame.content_type, headers)
-        with Heartbeat(visit.connection, beat, frame.heartbeat) as heart:
-            if first is None:
-                first = await watch.take()
-            pump = Pump(visit, frame, heart, abort_on_failure=opening.abort_on_failure)
-            await pump.run(watch.take, first)
+    first: Sequence[Entry] | None
+    try:
+        async with asyncio.timeout(opening_seconds):
+            first = await watch.take()
+    except TimeoutError:
+        first = None
+    if first is not None:
+        _raise_stillborn(first)
+    headers: Headers = [
+        (name.lower().encode(), value.encode()) for name, value in opening.headers.items()
+    ]
+    await start_stream(visit, frame.content_type, headers)
+    with Heartbeat(visit.connection, beat, frame.heartbeat) as heart:
+        if first is None:
+            first = await watch.take()
+        pump = Pump(visit, frame, heart, abort_on_failure=opening.abort_on_failure)
+        await pump.run(watch.take, first)
 
 
 async def start_stream(visit: Visit, content_type: bytes, headers: Headers) -> None:

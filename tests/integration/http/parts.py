@@ -1,4 +1,4 @@
-"""What the HTTP tests are made of: a scripted engine, a real gateway, a real server, raw sockets."""
+"""What the HTTP tests are made of: a scripted engine, a real gateway, a real server."""
 
 import asyncio
 import http.client
@@ -10,7 +10,7 @@ import msgspec
 
 from penstock.config.schema import Config, Security, Server, Streams
 from penstock.core.cards import ModelCard
-from penstock.core.events import Done, Event, TextDelta, Usage
+from penstock.core.events import TERMINAL, Done, Event, TextDelta, Usage
 from penstock.core.ports import Dialect, StreamLog
 from penstock.core.request import Modality, Request
 from penstock.core.secrets import Secret
@@ -46,11 +46,14 @@ class Scripted:
 
     async def stream(self, request: Request) -> AsyncIterator[Sequence[Event]]:
         """Plays; notes in `stopped` when it is closed before its end."""
+        whole = False
         try:
             async for batch in self.scripts[request.model](request):
+                whole = bool(batch) and isinstance(batch[-1], TERMINAL)
                 yield batch
         except (GeneratorExit, asyncio.CancelledError):
-            self.stopped.append(request.model)
+            if not whole:
+                self.stopped.append(request.model)
             raise
 
     async def models(self) -> Sequence[ModelCard]:
