@@ -51,10 +51,10 @@ async def opened(name: str, segment_bytes: int | None = None) -> AsyncIterator[S
     if segment_bytes is not None:
         settings = msgspec.structs.replace(settings, segment_bytes=segment_bytes)
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=subfolder("log")))
-    module = registry.load("streams", variant.log)
-    log = cast("StreamLog", await module.open_log(settings, folder, now_ms, _unobserved))
+    log = registry.load("streams", variant.log).Log(settings, folder, now_ms)
+    await log.open()
     try:
-        yield log
+        yield cast("StreamLog", log)
     finally:
         await log.aclose()
         shutil.rmtree(folder)
@@ -98,10 +98,6 @@ def written_bytes() -> int:
 def quantile(ordered: list[float], q: float) -> float:
     """Of a sorted list; 0 when it is empty."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * q))] if ordered else 0.0
-
-
-def _unobserved(_: float) -> None:
-    pass
 
 
 Clock: Final[Callable[[], float]] = time.perf_counter
