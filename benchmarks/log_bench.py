@@ -26,6 +26,7 @@ from benchmarks.logs import (
     opened,
     quantile,
     tokens,
+    tune_gc,
     written_bytes,
 )
 from benchmarks.paths import ROOT, subfolder
@@ -107,6 +108,7 @@ async def measure(variant: str, streams: int, work_us: float, seconds: float) ->
     """One log under one load, in this process."""
     async with opened(variant) as log:
         pace = Pace(log, streams, work_us, seconds)
+        tune_gc()
         written, cpu = written_bytes(), time.process_time()
         stored = log.status().bytes
         await pace.run()

@@ -1,5 +1,6 @@
 """Stream logs as the server opens them, and what the benchmarks put into them."""
 
+import gc
 import shutil
 import tempfile
 import time
@@ -58,6 +59,13 @@ async def opened(name: str, segment_bytes: int | None = None) -> AsyncIterator[S
     finally:
         await log.aclose()
         shutil.rmtree(folder)
+
+
+def tune_gc() -> None:
+    """As the server does once it has started."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
 
 
 def now_ms() -> int:

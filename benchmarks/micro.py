@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import uvloop
 
-from benchmarks import encoders, log_speed, resume
+from benchmarks import clients, encoders, log_speed, resume
 from benchmarks.fleet import Cores
 from benchmarks.processes import guarded
 from benchmarks.results import Figure, write_figures
@@ -39,6 +39,8 @@ def main() -> None:
     print("| figure | value |\n|---|--:|")
     if "resume" in parts:
         _show("resume", resume.measure(cores))
+    if "clients" in parts:
+        _show("clients", clients.measure(cores))
     os.sched_setaffinity(0, {cores.gateway})
     if "encoders" in parts:
         _show("encoders", encoders.measure())
