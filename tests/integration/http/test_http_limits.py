@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.integration.http.parts import Running, serving
-from tests.integration.http.stand_in import Dialect, MemoryLog
+from tests.integration.http.stand_in import Dialect
 
 from penstock.config.schema import Server
 
@@ -20,7 +20,7 @@ FAST = Server(header_seconds=0.2, body_seconds=0.2, max_body_bytes=20_000)
 async def running(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Running]:
     """A server with short deadlines. Afterwards nothing may be left, nor any traceback logged."""
     caplog.set_level(logging.DEBUG)
-    async with serving(MemoryLog(), [Dialect()], settings=FAST) as found:
+    async with serving([Dialect()], settings=FAST) as found:
         before = len(asyncio.all_tasks())
         yield found
         await found.idle()
