@@ -159,9 +159,7 @@ def dialects() -> list[Dialect]:
 
 async def _open_log(config: Config, metrics: Metrics) -> StreamLog:
     module = registry.load("streams", config.streams.log)
-    return cast(
-        "StreamLog",
-        await module.open_log(
-            config.streams, paths.streams_folder(config), now_ms, metrics.log_latency.observe
-        ),
-    )
+    folder = paths.streams_folder(config)
+    log = module.Log(config.streams, folder, now_ms, metrics.log_latency.observe)
+    await log.open()
+    return cast("StreamLog", log)

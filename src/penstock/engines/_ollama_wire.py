@@ -115,6 +115,8 @@ class Lines:
         if self._calls and reason == "stop":
             # Ollama has no reason of its own for it.
             reason = "tool_calls"
+        if line.eval_count is None and line.prompt_eval_count is None:
+            return self._close(ev.Done(reason=reason))
         usage = ev.Usage(
             input_tokens=line.prompt_eval_count or 0,
             output_tokens=line.eval_count or 0,

@@ -23,6 +23,7 @@ async def test_a_token_moves_the_clock_and_silence_after_it_expires():
         loop, Timeouts(first_token=60, between_tokens=0.1), lambda: expired.append(loop.time())
     )
     clock.start()
+    last = loop.time()
     for _ in range(8):
         last = loop.time()
         clock.touch(last)

@@ -18,10 +18,11 @@ ALIASES = {
     "small": Model(binding="embedded"),
 }
 
+NO_DEFAULTS = Defaults()
 
-def route(defaults: Defaults | None = None, **asked: object) -> tuple[Target, ...]:
-    router = Router(OFFERS, ALIASES, defaults or Defaults())
-    return router.route(Request(**asked))  # type: ignore[arg-type]
+
+def route(asked: dict[str, object], defaults: Defaults = NO_DEFAULTS) -> tuple[Target, ...]:
+    return Router(OFFERS, ALIASES, defaults).route(Request(**asked))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -42,15 +43,19 @@ def route(defaults: Defaults | None = None, **asked: object) -> tuple[Target, ..
     ],
 )
 def test_who_answers(asked: dict[str, object], target: tuple[str, str]):
-    assert route(**asked) == (target,)
+    assert route(asked) == (target,)
 
 
 def test_a_configured_default_wins():
-    assert route(Defaults(ttt_binding="cloud")) == (("cloud", "gpt"),)
+    assert route({}, Defaults(ttt_binding="cloud")) == (("cloud", "gpt"),)
 
 
 def test_an_alias_has_its_fallbacks_in_order():
-    assert route(model="fast") == (("cloud", "gpt"), ("ollama", "phi3:mini"), ("embedded", "demo"))
+    assert route({"model": "fast"}) == (
+        ("cloud", "gpt"),
+        ("ollama", "phi3:mini"),
+        ("embedded", "demo"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,5 +71,5 @@ def test_unknown_names_are_named(
     asked: dict[str, object], error: type[Exception], param: str | None
 ):
     with pytest.raises(error) as caught:
-        route(**asked)
+        route(asked)
     assert caught.value.param == param  # type: ignore[attr-defined]
