@@ -51,6 +51,7 @@ def check(answer: bytes, status: int, code: str) -> None:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status), answer[:300]
     assert b"connection: close" in head.lower()
+    assert b"x-request-id: " in head.lower()
     assert b'"code":"%s"' % code.encode() in body, answer[:600]
 
 
