@@ -9,7 +9,7 @@ import msgspec
 from penstock.client._completions import Completion, Received
 from penstock.client._refusals import lost
 from penstock.core.errors import EngineTimeoutError, GatewayError
-from penstock.core.events import Failed, ReasoningDelta, TextDelta, ToolCallDelta
+from penstock.core.events import ReasoningDelta, TextDelta, ToolCallDelta
 from penstock.core.ports import Timeouts
 
 _DELTAS = (TextDelta, ReasoningDelta, ToolCallDelta)
