@@ -9,7 +9,7 @@ import pytest
 from penstock.core.ports import Timeouts
 from penstock.engines import ollama, openai, replay
 from penstock.testing.engines import EngineContract, Subject
-from penstock.testing.upstreams import Connection, scripted
+from penstock.testing.upstreams import Connection, Script, scripted
 from penstock.testing.vectors import REQUEST
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "engines"
@@ -17,7 +17,7 @@ NOWHERE = "http://127.0.0.1:9"
 QUICK = Timeouts(connect=2, first_token=5, between_tokens=5)
 
 
-def paced(body: bytes, separator: bytes, content_type: str, models: bytes):
+def paced(body: bytes, separator: bytes, content_type: str, models: bytes) -> Script:
     async def script(connection: Connection) -> None:
         if connection.head.startswith(b"GET"):
             await connection.answer(headers=["Content-Type: application/json"], body=models)

@@ -15,13 +15,12 @@ from penstock.testing.streams import StreamLogContract, clock
 class TestEveryLog(StreamLogContract):
     """Every log, as it is configured by default and with the other ways to sync."""
 
-    @pytest.fixture(params=product(sorted(registry.names("streams")), ("interval", "always", "off")))
-    async def log(
-        self, request: pytest.FixtureRequest, tmp_path: Path
-    ) -> AsyncIterator[StreamLog]:
+    @pytest.fixture(
+        params=product(sorted(registry.names("streams")), ("interval", "always", "off"))
+    )
+    async def log(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StreamLog]:
         name, sync = request.param
         settings = Streams(log=name, sync=sync)
-        log = registry.load("streams", name).Log(settings, tmp_path / "streams", clock())
-        await log.open()
+        log = await registry.load("streams", name).open_log(settings, tmp_path / "streams", clock())
         yield log
         await log.aclose()

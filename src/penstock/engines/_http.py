@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ _DRAIN_SECONDS: Final = 0.05
 _IDLE_SECONDS: Final = 4.0
 """Under the five seconds after which uvicorn, and so vLLM, closes an idle connection: a request
 sent on a connection that is being closed is lost."""
+_LOST: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError)
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -71,6 +73,21 @@ class Reply:
                     pass
         except (aiohttp.ClientError, OSError):
             pass  # it is closed instead
+
+
+class _Use:
+    """Whether a request went out on a connection that had been used before."""
+
+    def __init__(self) -> None:
+        self.kept = False
+
+
+async def _note_kept(
+    session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    params: aiohttp.TraceConnectionReuseconnParams,
+) -> None:
+    context.trace_request_ctx.kept = True
 
 
 class Upstream:
@@ -157,16 +174,26 @@ class Upstream:
         limit = self._timeouts.connect + self._timeouts.first_token
         with our_errors(self.address):
             async with asyncio.timeout(limit):
-                return await session.request(
-                    method,
-                    f"{self._base}/{path}",
-                    data=body,
-                    headers=headers,
-                    allow_redirects=False,
-                )
+                while True:
+                    use = _Use()
+                    try:
+                        return await session.request(
+                            method,
+                            f"{self._base}/{path}",
+                            data=body,
+                            headers=headers,
+                            allow_redirects=False,
+                            trace_request_ctx=use,
+                        )
+                    except _LOST:
+                        # A kept connection that the server was just closing; a new one says more.
+                        if not use.kept:
+                            raise
 
     def _made(self) -> aiohttp.ClientSession:
         # aiohttp sets TCP_NODELAY on every connection.
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_note_kept)
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=self._verify_tls
@@ -180,6 +207,7 @@ class Upstream:
                 sock_read=None,
             ),
             trust_env=self._trust_env,
+            trace_configs=[trace],
         )
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> GatewayError:

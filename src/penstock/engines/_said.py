@@ -18,7 +18,7 @@ _LONGEST: Final = 600
 _RATE: Final = ("rate_limit", "overloaded", "insufficient_quota", "too_many_requests")
 _REFUSED: Final = {"invalid_request_error", "400", "401", "403", "authentication_error"}
 _NAMES: Final = ("error", "message", "detail", "msg", "error_message", "error_description")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_CONTROL: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def unmasked(text: str) -> str:

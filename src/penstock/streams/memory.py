@@ -226,6 +226,18 @@ class Log:
             stream.wake()
 
 
+async def open_log(
+    settings: Streams,
+    folder: Path,
+    now_ms: Callable[[], int],
+    observe_latency: Callable[[float], None] | None = None,
+) -> Log:
+    """A log that is ready; see `Log` for what it is given."""
+    log = Log(settings, folder, now_ms, observe_latency)
+    await log.open()
+    return log
+
+
 def _size(event: Event) -> int:
     """About what an event takes in memory; its own texts counted, the rest a round figure."""
     text = getattr(event, "text", "") or getattr(event, "arguments", "")

@@ -16,6 +16,8 @@ class Connection:
         self._writer = writer
         self.closed = asyncio.Event()
         """Set when the other side has closed or reset the connection."""
+        self.more = asyncio.Event()
+        """Set when the other side has sent more than its first request."""
 
     async def send(self, data: bytes) -> None:
         """Writes bytes as they are."""
@@ -79,8 +81,8 @@ async def scripted(script: Script) -> AsyncIterator[Upstream]:
 
 async def _watch(reader: asyncio.StreamReader, connection: Connection) -> None:
     try:
-        while await reader.read(1024):
-            pass
+        while await reader.read(64 * 1024):
+            connection.more.set()
     except ConnectionError:
         pass  # a reset is an end too
     connection.closed.set()

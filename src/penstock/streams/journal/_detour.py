@@ -11,8 +11,9 @@ import msgspec
 from penstock.streams.journal._blobs import INLINE, Blobs
 from penstock.streams.journal._live import Live
 from penstock.streams.journal._records import IN_BLOB, BlobReference, pack
+from penstock.streams.journal._segment import Handed
 from penstock.streams.journal.index import Index
-from penstock.streams.journal.segments import Appender, Handed
+from penstock.streams.journal.segments import Appender
 from penstock.wire import json
 
 

@@ -10,8 +10,9 @@ from typing import Final, TypeVar
 
 from penstock.streams.journal._live import Live
 from penstock.streams.journal._records import Places
+from penstock.streams.journal._segment import Segment
 from penstock.streams.journal.index import Index, SegmentRow, StreamRow
-from penstock.streams.journal.segments import Appender, Segment
+from penstock.streams.journal.segments import Appender
 
 T = TypeVar("T")
 BEHIND_SECONDS: Final = 0.05

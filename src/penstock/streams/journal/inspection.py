@@ -1,10 +1,13 @@
 """A journal's folder seen from outside: made ready, looked at, its index made anew. Blocking."""
 
+from asyncio import get_running_loop
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
 
 from penstock.core.errors import ConfigError
+from penstock.core.ports import Head
 from penstock.streams.journal import recovery
 from penstock.streams.journal._blobs import Blobs
 from penstock.streams.journal.archive import Archive
@@ -69,6 +72,21 @@ def inspect(folder: Path) -> Inspection:
         unindexed=len(segments.keys() - sealed),
         in_use=_in_use(folder),
     )
+
+
+async def inspect_heads(folder: Path, streams: Collection[str]) -> dict[str, Head]:
+    """The heads of those of these streams that the index knows, read beside a running process."""
+
+    def read() -> dict[str, Head]:
+        archive = Archive(folder, Blobs(folder / "blobs"))
+        index = Index(folder)
+        try:
+            rows = {stream: index.stream(stream) for stream in streams}
+            return {s: archive.head_at(row.runs) for s, row in rows.items() if row is not None}
+        finally:
+            index.close()
+
+    return await get_running_loop().run_in_executor(None, read)
 
 
 def rebuild_index(folder: Path) -> Inspection:

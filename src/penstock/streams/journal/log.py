@@ -25,11 +25,12 @@ from penstock.streams.journal._detour import Detour, Payload
 from penstock.streams.journal._indexing import Indexing
 from penstock.streams.journal._live import Live, info_of
 from penstock.streams.journal._records import BATCH, HEAD, STATES, ending
+from penstock.streams.journal._segment import Handed
 from penstock.streams.journal.archive import Archive
 from penstock.streams.journal.index import StreamRow
 from penstock.streams.journal.inspection import prepare
 from penstock.streams.journal.readers import FarReader, LocalReader
-from penstock.streams.journal.segments import Appender, Handed
+from penstock.streams.journal.segments import Appender
 from penstock.wire import json
 
 RETENTION_SECONDS: Final = 60.0
@@ -378,6 +379,18 @@ class Log:
         for live in self._live.values():
             if live.state == "live":
                 live.lose(LogUnavailableError("the stream log is closed"))
+
+
+async def open_log(
+    settings: Streams,
+    folder: Path,
+    now_ms: Callable[[], int],
+    observe_latency: Callable[[float], None] | None = None,
+) -> Log:
+    """A log that is ready; see `Log` for what it is given."""
+    log = Log(settings, folder, now_ms, observe_latency)
+    await log.open()
+    return log
 
 
 def _adopted(found: recovery.Found) -> Live:

@@ -1,6 +1,5 @@
 """The append side: one `write(2)` per turn of the event loop for all streams of this process."""
 
-import fcntl
 import logging
 import os
 import secrets
@@ -11,78 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
-import msgspec
-
 from penstock.core.errors import LogUnavailableError
-from penstock.core.events import Entry
-from penstock.core.ports import StreamState
 from penstock.streams.journal._live import Live
+from penstock.streams.journal._segment import Handed, Segment, Turn
 
 SUFFIX: Final = ".seg"
 SYNC_SECONDS: Final = 0.1
 PROBE_SECONDS: Final = 1.0
 _PROBE: Final = bytes(64 * 1024)
 _log = logging.getLogger(__name__)
-
-
-class Segment:
-    """One file that this process appends to. The lock on it says that its writer lives."""
-
-    def __init__(self, folder: Path, name: str, opened: int) -> None:
-        self.name = name
-        self.path = folder / name
-        self.opened = opened
-        self.last = opened
-        self.size = 0
-        self.shown = 0
-        self.fresh = True
-        self.retired = False
-        unborn = folder / (name + ".new")
-        self.fd = os.open(unborn, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        try:
-            # Under its real name a segment is never seen without its lock.
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            unborn.rename(self.path)
-        except OSError:
-            self.close()
-            unborn.unlink(missing_ok=True)
-            raise
-
-    def sync(self) -> None:
-        """Forces it to the disk; in a thread."""
-        os.fdatasync(self.fd)
-        if self.fresh:
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-            self.fresh = False
-
-    def close(self) -> None:
-        """Lets go of file and lock."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
-class Handed(msgspec.Struct, gc=False):
-    """A record on its way into the log. `first` is its first seq, 0 for a head."""
-
-    live: Live
-    record: bytes
-    entries: Sequence[Entry]
-    first: int
-    state: StreamState
-
-
-class _Turn(msgspec.Struct, gc=False):
-    """What one turn wrote: where, and when the first of it was handed over."""
-
-    handed: list[Handed]
-    segment: Segment
-    offset: int
-    since: float
 
 
 Sync = Literal["interval", "always", "off"]
@@ -123,7 +59,7 @@ class Appender:
         self._syncing_since: float | None = None
         self._syncing: Future[None] | None = None
         self._timer: TimerHandle | None = None
-        self._turns: list[_Turn] = []
+        self._turns: list[Turn] = []
 
     def start(self, loop: AbstractEventLoop, newest_name: int) -> None:
         """Begins a segment. `newest_name`: the highest time in the name of any segment here."""
@@ -182,7 +118,7 @@ class Appender:
             segment.size = offset + taken
         self.written += segment.size - offset
         if handed:
-            self._wrote(_Turn(handed, segment, offset, self._since))
+            self._wrote(Turn(handed, segment, offset, self._since))
 
     def _write(self, segment: Segment, data: bytes) -> int:
         """The number of bytes written; sets `trouble` when it is not all of them."""
@@ -215,7 +151,7 @@ class Appender:
         self._lost(handed[kept:])
         return handed[:kept]
 
-    def _wrote(self, turn: _Turn) -> None:
+    def _wrote(self, turn: Turn) -> None:
         segment = turn.segment
         if self._dirty_since is None:
             self._dirty_since = self.loop.time()
@@ -227,7 +163,7 @@ class Appender:
             self._dirty[segment.name] = segment
             self._sync_soon()
 
-    def _show(self, turn: _Turn) -> None:
+    def _show(self, turn: Turn) -> None:
         offset = turn.offset
         name = turn.segment.name
         for item in turn.handed:
@@ -361,7 +297,7 @@ class Appender:
         self._syncing = self.loop.run_in_executor(self._pool, _sync_all, segments)
         self._syncing.add_done_callback(partial(self._synced, turns))
 
-    def _synced(self, turns: list[_Turn], done: Future[None]) -> None:
+    def _synced(self, turns: list[Turn], done: Future[None]) -> None:
         self._syncing = None
         self._syncing_since = None
         error = done.exception()
@@ -376,7 +312,7 @@ class Appender:
         if self._dirty:
             self._sync_soon()
 
-    def _unsyncable(self, error: OSError, turns: list[_Turn]) -> None:
+    def _unsyncable(self, error: OSError, turns: list[Turn]) -> None:
         # After a failed fsync the kernel may have dropped the pages: the file is not used again,
         # and what nobody has seen is cut off.
         self.fail(error)
