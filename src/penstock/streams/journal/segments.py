@@ -330,8 +330,8 @@ class Appender:
         for turn in lost:
             self._lost(turn.handed)
 
-    async def aclose(self) -> None:
-        """Writes what was handed over, syncs unless told never to, and lets go of the files."""
+    async def finish(self) -> None:
+        """Writes what was handed over, and syncs it unless told never to. Nothing follows."""
         self.flush()
         while self._syncing is not None or (self._mode != "off" and self._dirty):
             if self._timer is not None:
@@ -342,6 +342,11 @@ class Appender:
                 await wait([self._syncing])
             await sleep(0)
         self._pool.shutdown(wait=True)
+        for segment in self.own.values():
+            segment.retired = True
+
+    def release(self) -> None:
+        """Lets go of the files and of their locks."""
         for segment in self.own.values():
             segment.close()
 
