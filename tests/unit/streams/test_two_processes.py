@@ -12,7 +12,7 @@ from tests.unit.streams.journals import journal, said, segments
 from penstock.config.schema import Streams
 from penstock.core import events as ev
 from penstock.core.errors import UnknownStreamError
-from penstock.core.events import Failed, Seq, StreamId
+from penstock.core.events import Entry, Failed, Seq, StreamId
 from penstock.streams.journal import Log
 from penstock.testing.streams import begin, head, read, rest, take, text
 
@@ -38,6 +38,17 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+def other_process(folder: Path) -> subprocess.Popen[str]:
+    """A process that writes to the folder, a batch for each line it is sent."""
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
 
 
 async def known(log: Log, stream: str) -> None:
@@ -111,20 +122,14 @@ async def test_a_process_that_dies_while_we_follow(tmp_path: Path):
     """Its stream is closed by whoever looks; what was seen stays, under the same numbers."""
     async with journal(tmp_path) as log:
         await said(log, "ours", ["a"], end=False)
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[3],
-        )
+        process = other_process(tmp_path)
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == "ready\n"
             await known(log, "theirs")
             reader = log.reader(StreamId("theirs"), Seq(0))
-            found = []
+            found: list[Entry] = []
             while len(found) < 3:
                 found += await take(reader)
             for n in range(5):

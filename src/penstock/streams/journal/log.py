@@ -192,7 +192,7 @@ class Log:
         if live is None:
             return Seq((await self.info(stream)).events)
         while True:
-            if live.broken is not None and live.state == "live":
+            if live.broken is not None and live.is_lost and live.state == "live":
                 raise LogUnavailableError(live.broken.message, retry_after=1.0)
             if live.head_logged and live.seq >= live.handed:
                 return live.seq

@@ -157,6 +157,8 @@ class Appender:
             self._dirty_since = self.loop.time()
         if self._mode == "always":
             self._turns.append(turn)
+            for item in turn.handed:
+                item.live.unshown += 1
         else:
             self._show(turn)
         if self._mode != "off":
@@ -169,6 +171,8 @@ class Appender:
         for item in turn.handed:
             size = len(item.record)
             self.backlog -= size
+            if item.live.unshown:
+                item.live.unshown -= 1
             item.live.place(name, offset, size, item.first)
             item.live.publish(item.entries, size, item.state)
             if item.state != "live":
@@ -328,6 +332,8 @@ class Appender:
         if self._segment is not None:
             self._retire(self._segment)
         for turn in lost:
+            for item in turn.handed:
+                item.live.unshown -= 1
             self._lost(turn.handed)
 
     async def finish(self) -> None:
