@@ -60,6 +60,7 @@ class Chunks:
         self._mask = mask
         self._answers: dict[int, _Answer] = {}
         self._counts: Counts | None = None
+        self._apart = 0
         self._timings: LlamaTimings | None = None
         self._joiner: _surrogates.Joiner | None = None
         self.ended = False
@@ -92,10 +93,15 @@ class Chunks:
 
         A stream that never said how it finished is `Failed`, with or without `[DONE]`.
         """
-        reasons = [answer.reason for answer in self._answers.values()]
-        if not reasons or None in reasons:
+        if not self.complete:
             return self.fail("the upstream's stream ended without a finish reason")
-        return self._close(ev.Done(reason=reasons[0] or "stop"))
+        return self._close(ev.Done(reason=self._answers[min(self._answers)].reason or "stop"))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every answer that began has said how it finished."""
+        answers = self._answers.values()
+        return bool(answers) and all(answer.reason is not None for answer in answers)
 
     def _fed(self, data: bytes, *, whole: bool) -> list[ev.Event]:
         if self.ended:
@@ -103,7 +109,7 @@ class Chunks:
         try:
             chunk = self._decode(data)
             if chunk.usage is not None:
-                self._counts = chunk.usage
+                self._count(chunk.usage, alone=not chunk.choices)
             if chunk.timings is not None:
                 self._timings = chunk.timings
             found: list[ev.Event] = []
@@ -134,6 +140,16 @@ class Chunks:
                 raise
             self._joiner = self._joiner or _surrogates.Joiner()
             return json.decode(carried, Chunk, EngineProtocolError)
+
+    def _count(self, counts: Counts, *, alone: bool) -> None:
+        """Notes a usage; the last one holds.
+
+        Asked for several answers, llama-server counts each in a chunk of its own.
+        """
+        if alone and self._choices > 1:
+            self._apart += counts.completion_tokens or 0
+            counts = replace(counts, completion_tokens=self._apart)
+        self._counts = counts
 
     def _answer(self, choice: int) -> "_Answer":
         if not 0 <= choice < self._choices:
