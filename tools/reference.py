@@ -8,9 +8,10 @@
 import sys
 from pathlib import Path
 
-from penstock import registry
 from penstock.cli.__main__ import main as command
 from penstock.cli._reference import markdown as cli_markdown
+
+from penstock import registry
 from penstock.config import reference
 
 ROOT = Path(__file__).parents[1]

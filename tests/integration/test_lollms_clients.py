@@ -48,7 +48,7 @@ def test_the_streaming_client_of_lollms(server: Serving, session: requests.Sessi
     assert reply.headers["content-type"].startswith("text/event-stream")
     assert len(reply.headers["penstock-stream"]) == 32
     frames = []
-    for event in sseclient.SSEClient(reply).events():
+    for event in sseclient.SSEClient(reply).events():  # type: ignore[arg-type]
         assert event.event == "message"
         frames.append(json.loads(event.data))
     assert all(list(f) == ["type", "content", "thoughts", "metadata"] for f in frames)

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 import openai
 import pytest
 from tests.integration.serving import END, FINISH, SSE_HEAD, Serving, Upstream, said, serve
 
-WEATHER = {
+WEATHER: Any = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -36,7 +37,7 @@ def client(server: Serving) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def ask(text: str) -> list[dict[str, str]]:
+def ask(text: str) -> Any:
     return [{"role": "user", "content": text}]
 
 
@@ -68,7 +69,12 @@ def test_without_asking_there_is_no_usage_and_no_empty_choices(client: openai.Op
 
 
 def test_streamed_and_whole_answers_are_the_same(client: openai.OpenAI):
-    asked = {"model": "default", "messages": ask("What is streaming?"), "temperature": 0, "seed": 1}
+    asked: dict[str, Any] = {
+        "model": "default",
+        "messages": ask("What is streaming?"),
+        "temperature": 0,
+        "seed": 1,
+    }
     whole = client.chat.completions.create(**asked)
     pieces = client.chat.completions.create(**asked, stream=True)
     assert "".join(c.choices[0].delta.content or "" for c in pieces) == (
@@ -91,7 +97,7 @@ def test_a_tool_call_streams_and_its_result_is_used(client: openai.OpenAI):
     assert calls is not None
     assert calls[0].function.name == "get_weather"
     assert json.loads(calls[0].function.arguments) == {"city": "Paris"}
-    turn = {
+    turn: Any = {
         "role": "assistant",
         "content": None,
         "tool_calls": [
@@ -102,7 +108,7 @@ def test_a_tool_call_streams_and_its_result_is_used(client: openai.OpenAI):
             }
         ],
     }
-    result = {
+    result: Any = {
         "role": "tool",
         "tool_call_id": calls[0].id,
         "content": '{"temperature": 18, "condition": "sunny"}',
@@ -120,7 +126,7 @@ def test_a_json_schema_is_obeyed(client: openai.OpenAI):
         "required": ["name", "age"],
         "additionalProperties": False,
     }
-    reply_format = {"type": "json_schema", "json_schema": {"name": "person", "schema": schema}}
+    reply_format: Any = {"type": "json_schema", "json_schema": {"name": "person", "schema": schema}}
     stream = client.chat.completions.create(
         model="default",
         messages=ask("Give me a JSON object with a name and an age."),
@@ -205,7 +211,7 @@ def test_models_are_listed_and_found(client: openai.OpenAI):
 
 
 def test_an_error_in_the_middle_reaches_the_client(tmp_path: Path):
-    broken = [SSE_HEAD, said("one "), said("two"), "reset"]
+    broken: list[bytes | float | str] = [SSE_HEAD, said("one "), said("two"), "reset"]
     upstream = Upstream([broken, [SSE_HEAD, said("fine"), FINISH, END]])
     config = f'[bindings.up]\nengine = "openai"\nurl = "{upstream.url}"\nmodel = "scripted"\n'
     with (

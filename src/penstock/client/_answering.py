@@ -9,7 +9,7 @@ import msgspec
 from penstock.client._completions import Completion, Received
 from penstock.client._refusals import lost
 from penstock.core.errors import EngineTimeoutError, GatewayError
-from penstock.core.events import Failed, ReasoningDelta, TextDelta, ToolCallDelta
+from penstock.core.events import ReasoningDelta, TextDelta, ToolCallDelta
 from penstock.core.ports import Timeouts
 
 _DELTAS = (TextDelta, ReasoningDelta, ToolCallDelta)
@@ -44,6 +44,11 @@ class Answering:
     def malformed(self) -> int:
         """How many events made no sense so far."""
         return self._completion.malformed
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer has come to its end."""
+        return self._ended
 
     async def take(self) -> Sequence[Received]:
         """All that one read brought, its terminal last; empty once the answer has ended.
