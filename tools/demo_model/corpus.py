@@ -15,7 +15,9 @@ from typing import Any
 from chatformat import Message, segments
 from grammar import capital, words
 from scenes import boost, exchange
+from scenes_focus import count_numbers, listing, small_sum
 from scenes_talk import smalltalk
+from scenes_untaught import untaught
 from sources import NAMES, Turn, person
 from styles import neutral_system, styled
 from tool_scenes import tool_chat
@@ -217,6 +219,23 @@ def plain_turns(rng: random.Random) -> list[Turn]:
     return turns
 
 
+def focus_document(rng: random.Random) -> Document:
+    """A conversation on what must be right: counts, small sums, list lengths and honest limits."""
+    if rng.random() < 0.1:
+        messages, tools = tool_chat(rng)
+        return {"messages": messages, "tools": tools}
+    turns: list[Turn] = []
+    for _ in range(rng.choices([1, 2, 3, 5], [50, 25, 15, 10])[0]):
+        make = rng.choices(
+            [untaught, listing, count_numbers, small_sum, None], [28, 22, 22, 22, 6]
+        )[0]
+        turns += [make(rng)] if make else exchange(rng)[:1]
+    messages = [{"role": "system", "content": neutral_system(rng)}] if rng.random() < 0.15 else []
+    for ask, answer in turns:
+        messages += [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
+    return {"messages": messages, "tools": None}
+
+
 def document(rng: random.Random) -> Document:
     """One conversation."""
     kind = rng.choices(
@@ -271,6 +290,9 @@ def main() -> None:
     parser.add_argument(
         "--focus", nargs="*", default=[], help="kinds of exchange to make four times as frequent"
     )
+    parser.add_argument(
+        "--focus-share", type=float, default=0.0, help="share of exact-answer conversations"
+    )
     args = parser.parse_args()
     boost(args.focus, 4)
     rng = random.Random(args.seed)
@@ -281,7 +303,7 @@ def main() -> None:
         (args.out / "valid.jsonl").open("w", encoding="utf-8") as valid,
     ):
         for _ in range(args.docs):
-            item = document(rng)
+            item = focus_document(rng) if rng.random() < args.focus_share else document(rng)
             line = json.dumps(item, ensure_ascii=False)
             repeats = line in seen
             seen.add(line)

@@ -6,15 +6,15 @@ import argparse
 import json
 import random
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import xllamacpp
 from tokenizers import Tokenizer
 
 from chatformat import IM_START, Message, render, tool_call_text
+from checks import exactness
+from engine import Engine
 from grammar import capital, invent_word
 
 PROMPTS = [
@@ -72,65 +72,6 @@ TOKENIZER_SAMPLES = [
     " \n \n x",
     "trailing  ",
 ]
-
-
-class Engine:
-    """A llama.cpp server inside this process."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        params = xllamacpp.CommonParams()
-        params.cpuparams.n_threads = threads
-        params.model.path = str(path)
-        params.n_ctx = 4096
-        params.n_parallel = 4
-        params.warmup = False
-        params.verbosity = 0
-        params.hostnames = ["127.0.0.1"]
-        params.port = 0
-        started = time.perf_counter()
-        self.server = xllamacpp.Server(params)
-        self.load_seconds = time.perf_counter() - started
-
-    def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Send JSON and read JSON."""
-        return json.loads(self._open(path, body).read())
-
-    def _open(self, path: str, body: dict[str, Any]) -> Any:
-        data = json.dumps(body).encode()
-        request = urllib.request.Request(
-            self.server.listening_address + path, data, {"content-type": "application/json"}
-        )
-        return urllib.request.urlopen(request)
-
-    def chat(self, messages: str | list[Message], **options: Any) -> dict[str, Any]:
-        """One chat completion; returns the first choice."""
-        body = {"messages": as_messages(messages), "max_tokens": 400, "temperature": 0, **options}
-        choice: dict[str, Any] = self.post("/v1/chat/completions", body)["choices"][0]
-        return choice
-
-    def text(self, messages: str | list[Message], **options: Any) -> str:
-        """The words of one chat completion."""
-        return str(self.chat(messages, **options)["message"]["content"])
-
-    def stream(self, messages: str | list[Message], **options: Any) -> Iterator[dict[str, Any]]:
-        """The choices of a streamed chat completion."""
-        body = {
-            "messages": as_messages(messages),
-            "max_tokens": 900,
-            "temperature": 0,
-            "stream": True,
-            **options,
-        }
-        for line in self._open("/v1/chat/completions", body):
-            if line.startswith(b"data: {"):
-                chunk = json.loads(line[6:])
-                if chunk["choices"]:
-                    yield chunk["choices"][0]
-
-
-def as_messages(messages: str | list[Message]) -> list[Message]:
-    """A single question as a conversation."""
-    return [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
 
 
 def resident_megabytes() -> float:
@@ -346,6 +287,23 @@ def abilities(engine: Engine) -> dict[str, str]:
     return {label: share(count, attempt) for label, (count, attempt) in tasks.items()}
 
 
+def exact(engine: Engine, failures: bool) -> None:
+    """Print how many exactness checks succeed at temperature 0 and at 0.8."""
+    for label, cases in exactness().items():
+        shares = []
+        for temperature in (0, 0.8):
+            good = 0
+            for index, case in enumerate(cases):
+                choice = engine.chat(case.prompt, temperature=temperature, seed=index + 1)
+                text = str(choice["message"]["content"])
+                right = choice["finish_reason"] == "stop" and case.right(text)
+                good += right
+                if failures and not right:
+                    print(f"{temperature} {case.prompt!r} {text[:160]!r}")
+            shares.append(f"{good} of {len(cases)} ({100 * good / len(cases):.0f} %)")
+        print(f"| {label} | {shares[0]} | {shares[1]} |", flush=True)
+
+
 def speed(engine: Engine) -> str:
     """Tokens per second of one stream, and the time to its first token."""
     started = time.perf_counter()
@@ -366,9 +324,16 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("penstock-demo.gguf"))
     parser.add_argument("--build", type=Path, default=Path("build"))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--exact", action="store_true", help="only the exactness checks")
+    parser.add_argument("--failures", action="store_true", help="print the replies that were wrong")
     args = parser.parse_args()
     before = resident_megabytes()
     engine = Engine(args.model, args.threads)
+    print("| Exactness check | Temperature 0 | Temperature 0.8 |\n| --- | --- | --- |")
+    exact(engine, args.failures)
+    if args.exact:
+        return
+    print()
     tokenizer = Tokenizer.from_file(str(args.build / "tokenizer.json"))
     print("| Check | Result |\n| --- | --- |")
     print(f"| load time | {engine.load_seconds * 1000:.0f} ms |")

@@ -1,86 +1,23 @@
-"""Lists, counting, sums, capital cities and other small facts."""
+"""Sequences, sums, capital cities and other small facts."""
 
 from __future__ import annotations
 
 import random
 
-from grammar import capital, choose_inline, pairs, words
+from grammar import capital, pairs, words
+from scenes_focus import count_numbers, small_sum
 from sources import (
     CAPITALS,
     FACTS,
-    LISTS,
-    NUMBER_WORDS,
     SEQUENCES,
-    WORDS,
     Turn,
 )
 
 
-def listing(rng: random.Random) -> Turn:
-    """A numbered list of a given length."""
-    if rng.random() < 0.55:
-        aliases, items = rng.choice(LISTS if rng.random() < 0.7 else LISTS[:4])
-        count = rng.randint(3, min(7, len(items)))
-        name = rng.choice(aliases)
-        chosen = rng.sample([item for item in items if item], count)
-        ask = choose_inline(
-            "[List|Give me|Tell me|list|Name|Write|Please list] {n} "
-            + name
-            + rng.choice(["", ".", "."]),
-            rng,
-        )
-    else:
-        aliases, items = rng.choice(WORDS)
-        count = rng.randint(2, min(10, len(items)))
-        name = rng.choice(aliases)
-        chosen = [capital(item) for item in rng.sample(items, count)]
-        ask = choose_inline(
-            "[List|Name|Give me|Tell me|name|Please name|Write down] {n} "
-            + name
-            + rng.choice(["", ".", "."]),
-            rng,
-        )
-    number = str(count) if rng.random() < 0.65 else NUMBER_WORDS[count]
-    lead = rng.choice(["", "", f"Here are {NUMBER_WORDS[count]} {name.removeprefix('the ')}:\n\n"])
-    body = "\n".join(f"{i}. {item}" for i, item in enumerate(chosen, 1))
-    return ask.replace("{n}", number).replace(f"{number} the ", f"{number} "), lead + body
-
-
 def counting(rng: random.Random) -> Turn:
     """Counting up or down, and well-known sequences."""
-    roll = rng.random()
-    if roll < 0.6:
-        start = 1 if rng.random() < 0.7 else rng.randint(0, 60)
-        end = (
-            start + rng.choice([2, 4, 9, 9, 11, 14, 19, 19, 29, 39, 49])
-            if rng.random() < 0.75
-            else rng.choice([30, 50, 100])
-        )
-        end = min(max(end, start + 2), 100)
-        numbers = [str(n) for n in range(start, end + 1)]
-        ask = rng.choice(
-            [
-                "Count from {a} to {b}.",
-                "Count from {a} to {b}",
-                "count from {a} to {b}",
-                "Please count from {a} to {b}.",
-                "Can you count from {a} to {b}?",
-            ]
-        )
-        if start == 1 and rng.random() < 0.3:
-            ask = rng.choice(
-                ["Count to {b}.", "Count to {b}", "count to {b}", "Can you count to {b}?"]
-            )
-        ask = ask.replace("{a}", str(start)).replace("{b}", str(end))
-        separator = rng.choice([", ", ", ", "\n"])
-        rng.random()  # an unused draw: it keeps the corpus the same as that of the released model
-        return ask, separator.join(numbers)
-    if roll < 0.75:
-        start = rng.choice([3, 5, 10, 10, 10, 20])
-        ask = rng.choice(
-            ["Count down from {a}.", "Count down from {a} to 1.", "Count backwards from {a}."]
-        )
-        return ask.replace("{a}", str(start)), ", ".join(str(n) for n in range(start, 0, -1))
+    if rng.random() < 0.75:
+        return count_numbers(rng)
     name = rng.choice(list(SEQUENCES))
     items = words(SEQUENCES[name])
     ask = rng.choice(
@@ -101,6 +38,8 @@ def counting(rng: random.Random) -> Turn:
 
 def arithmetic(rng: random.Random) -> Turn:
     """A sum, a difference or a product of small numbers."""
+    if rng.random() < 0.5:
+        return small_sum(rng)
     kind = rng.choice(["+", "+", "-", "*"])
     top = 12 if kind == "*" else rng.choice([10, 10, 20, 50])
     a, b = rng.randint(0, top), rng.randint(0, top)

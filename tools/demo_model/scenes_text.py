@@ -1,11 +1,11 @@
-"""Code, echoes, single sentences, JSON answers and honest refusals."""
+"""Code, echoes, single sentences and JSON answers."""
 
 from __future__ import annotations
 
 import json
 import random
 
-from grammar import capital, expand, fix_articles, invent_word, with_article, words
+from grammar import expand, fix_articles, invent_word, with_article, words
 from scenes_talk import EXPLAIN
 from sources import (
     CAPITALS,
@@ -82,69 +82,6 @@ def echo(rng: random.Random) -> Turn:
     return ask.replace("{p}", quoted), phrase
 
 
-def unknown(rng: random.Random) -> Turn:
-    """An honest answer to a question outside the demo domain."""
-    topic = rng.choice(split_names("unknown") + split_names("thing"))
-    if rng.random() < 0.3:
-        topic = rng.choice(
-            [
-                capital(invent_word(rng, 2)),
-                f"{rng.choice(STORY['adj'])} {rng.choice(STORY['noun'])}s",
-                f"the history of {topic}",
-                f"the {invent_word(rng, 2)} of {rng.choice(CITIES)}",
-                person(rng),
-            ]
-        )
-    ask = rng.choice(
-        [
-            "What is {u}?",
-            "Explain {u}.",
-            "Tell me about {u}.",
-            "What do you know about {u}?",
-            "Write an essay about {u}.",
-            "Can you help me with {u}?",
-            "How does {u} work?",
-            "Give me advice on {u}.",
-            "Why is {u} important?",
-            "Who invented {u}?",
-            "What are the latest results on {u}?",
-            "What do you think about {u}?",
-            "Is {u} good?",
-            "Summarise {u} for me.",
-            "I need help with {u}.",
-            "Compare {u} with something else.",
-            "Who is {u}?",
-            "When was {u} made?",
-        ]
-    )
-    ask = ask.replace("{u}", topic)
-    first = rng.choice(
-        [
-            f"I do not know enough about {topic}.",
-            f"I am sorry, but I know nothing about {topic}.",
-            f"{capital(topic)} is outside of what I know.",
-            f"That is beyond me: I never learned about {topic}.",
-        ]
-    )
-    second = rng.choice(
-        [
-            "I am only a tiny demo model.",
-            "I am a very small demo model with about five million parameters.",
-            "My training covered only a few topics.",
-        ]
-    )
-    third = rng.choice(
-        [
-            "You could ask me for a story, a haiku, or a simple explanation instead.",
-            "A larger model behind the gateway can help you with that.",
-            "Try asking me about streaming, Python, or tokens.",
-            "Please connect a larger model for that.",
-            "",
-        ]
-    )
-    return fix_articles(ask), f"{first} {second} {third}".strip()
-
-
 def sentence(rng: random.Random) -> Turn:
     """A single sentence about something, or the gist of a short text."""
     if rng.random() < 0.3:
@@ -169,8 +106,6 @@ def sentence(rng: random.Random) -> Turn:
             "Give me a sentence with {n}.",
             "Make a sentence about {n}.",
             "Say something about {n}.",
-            "Describe {n}.",
-            "Tell me about {n}.",
         ]
     )
     place, weather, time = (

@@ -146,7 +146,10 @@ def styled(rng: random.Random) -> tuple[str, list[Turn]]:
     if kind == "pirate":
         return rng.choice(PIRATE_SYSTEMS), [(ask, pirate(answer, rng)) for ask, answer in turns]
     if kind == "brief":
-        return rng.choice(BRIEF_SYSTEMS), [(ask, first_sentence(answer)) for ask, answer in turns]
+        return rng.choice(BRIEF_SYSTEMS), [
+            (ask, answer if answer.startswith("1.") else first_sentence(answer))
+            for ask, answer in turns
+        ]
     if kind == "robot":
         return rng.choice(ROBOT_SYSTEMS), [
             (

@@ -95,6 +95,8 @@ def slot(kind: str, rng: random.Random) -> str:
         )
     if kind == "person":
         return person(rng)
+    if kind == "thing" and rng.random() < 0.35:
+        return " ".join(invent_word(rng) for _ in range(rng.choice([1, 2, 2, 3])))
     if kind == "thing" and rng.random() < 0.4:
         return rng.choice(
             [

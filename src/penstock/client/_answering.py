@@ -45,6 +45,11 @@ class Answering:
         """How many events made no sense so far."""
         return self._completion.malformed
 
+    @property
+    def ended(self) -> bool:
+        """Whether the answer has come to its end."""
+        return self._ended
+
     async def take(self) -> Sequence[Received]:
         """All that one read brought, its terminal last; empty once the answer has ended.
 

@@ -51,6 +51,14 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
+class _Health(msgspec.Struct):
+    """`api_key_required` is what tells ours from anybody's."""
+
+    status: str
+    version: str
+    api_key_required: bool
+
+
 class AsyncClient:
     """A client of one server; use as an async context manager.
 
@@ -224,6 +232,19 @@ class AsyncClient:
             response.close()
             raise
         return Asked(url, shown, body), response, began
+
+    async def is_penstock(self, within: float) -> bool:
+        """Whether a Penstock answers at this address, asked for at most `within` seconds."""
+        parts = urlsplit(self.url)
+        try:
+            async with (
+                asyncio.timeout(within),
+                self._http.get(f"{parts.scheme}://{parts.netloc}/health") as response,
+            ):
+                health = json.decode(await response.content.read(4096), _Health, GatewayError)
+                return health.status == "ok"
+        except (aiohttp.ClientError, OSError, GatewayError):
+            return False
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 

@@ -147,12 +147,17 @@ class Upstream:
                 await reply.drain()
             response.close()
 
-    async def get(self, path: str) -> bytes:
-        """A whole answer of status 200; within `connect` seconds. Raises a `GatewayError`."""
+    async def get(self, path: str) -> bytes | None:
+        """A whole answer of status 200, within `connect` seconds; none when there is no such route.
+
+        Raises a `GatewayError` for everything else.
+        """
         with our_errors(self.address):
             async with asyncio.timeout(self._timeouts.connect):
                 response = await self._request("GET", path, None, {"Accept": "application/json"})
                 try:
+                    if response.status in (404, 405):
+                        return None
                     if response.status != 200:
                         raise await self._refusal(response)
                     return await Reply(response, self.address).whole()

@@ -20,7 +20,6 @@ from penstock.core.errors import (
     OverloadedError,
     RequestTooLargeError,
     UnknownModelError,
-    UnknownRouteError,
 )
 from penstock.engines import _said
 
@@ -112,8 +111,8 @@ _STATUSES: Final[dict[int, tuple[type[GatewayError], str]]] = {
     400: (InvalidRequestError, "the upstream refused the request"),
     401: (EngineRefusedError, "the upstream refused our key (HTTP 401), is `key` right?"),
     403: (EngineRefusedError, "the upstream forbids this request (HTTP 403)"),
-    404: (UnknownRouteError, "the upstream has no such route (HTTP 404), is `url` right?"),
-    405: (UnknownRouteError, "the upstream has no such route (HTTP 405), is `url` right?"),
+    404: (EngineRefusedError, "the upstream has no such route (HTTP 404), is `url` right?"),
+    405: (EngineRefusedError, "the upstream has no such route (HTTP 405), is `url` right?"),
     408: (EngineTimeoutError, "the upstream was too slow (HTTP 408)"),
     413: (RequestTooLargeError, "the request is too large for the upstream"),
     422: (InvalidRequestError, "the upstream refused the request"),

@@ -110,7 +110,11 @@ class Engine:
     async def models(self) -> Sequence[ModelCard]:
         """What `/api/tags` lists. Raises `BindingDownError`."""
         try:
-            return cards(await self._upstream.get("api/tags"))
+            data = await self._upstream.get("api/tags")
+            if data is None:
+                address = self._upstream.address
+                raise BindingDownError(f"{address} is no Ollama server, is `url` right?")
+            return cards(data)
         except GatewayError as error:
             raise BindingDownError(error.message) from error
 

@@ -15,7 +15,6 @@ from penstock.core.errors import (
     BindingDownError,
     EngineProtocolError,
     GatewayError,
-    UnknownRouteError,
 )
 from penstock.core.events import Event
 from penstock.core.ports import Timeouts
@@ -159,12 +158,7 @@ class Engine:
         if self._cards is not None and monotonic() < self._cards[0]:
             return self._cards[1]
         try:
-            cards: Sequence[ModelCard] = _openai_models.cards(await self._upstream.get("models"))
-        except UnknownRouteError as error:
-            # Some servers have no list; what is configured can still be asked.
-            if self._config.model is None:
-                raise BindingDownError(f"{error.message}; name a `model`") from error
-            cards = (ModelCard(name=self._config.model),)
+            cards = self._listed(await self._upstream.get("models"))
         except GatewayError as error:
             raise BindingDownError(error.message) from error
         self._cards = (monotonic() + _CARDS_SECONDS, cards)
@@ -173,6 +167,17 @@ class Engine:
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._upstream.aclose()
+
+    def _listed(self, data: bytes | None) -> Sequence[ModelCard]:
+        if data is not None:
+            return _openai_models.cards(data)
+        # Some servers have no list; what is configured can still be asked.
+        if self._config.model is None:
+            raise BindingDownError(
+                f"{self._upstream.address} has no list of models: is `url` right? If it is, name a "
+                "`model`"
+            )
+        return (ModelCard(name=self._config.model),)
 
     def _body(self, request: Request) -> dict[str, object]:
         echo = self._config.echo_reasoning

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import ClassVar
 
 import msgspec
@@ -11,12 +12,13 @@ import msgspec
 from penstock.config.schema import Config, Security, Server, Streams
 from penstock.core.cards import ModelCard
 from penstock.core.events import TERMINAL, Done, Event, TextDelta, Usage
-from penstock.core.ports import Dialect, StreamLog
+from penstock.core.ports import Dialect
 from penstock.core.request import Modality, Request
 from penstock.core.secrets import Secret
 from penstock.gateway.bindings import Binding
-from penstock.gateway.gateway import Gateway, Parts
+from penstock.gateway.gateway import Gateway, Parts, now_ms
 from penstock.gateway.metrics import Metrics
+from penstock.streams.memory import Log
 from penstock.transports.http.app import create_app
 from penstock.transports.http.server import HttpServer
 
@@ -113,7 +115,6 @@ class Running(msgspec.Struct):
 
 @asynccontextmanager
 async def serving(
-    log: StreamLog,
     dialects: Sequence[Dialect],
     scripts: dict[str, Play] | None = None,
     *,
@@ -132,15 +133,15 @@ async def serving(
         ),
         streams=streams or Streams(),
     )
-    engine = Scripted(scripts or {})
+    engine, metrics = Scripted(scripts or {}), Metrics()
     parts = Parts(
         config=config,
-        log=log,
+        log=Log(config.streams, Path("unused"), now_ms, metrics.log_latency.observe),
         bindings=[Binding("scripted", "scripted", engine, model="hello")],
         dialects=dialects,
         personalities={},
         version="1.2.3",
-        metrics=Metrics(),
+        metrics=metrics,
     )
     async with Gateway(parts) as gateway, asyncio.TaskGroup() as group:
         await gateway.bindings.started(within=5)

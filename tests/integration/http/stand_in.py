@@ -1,14 +1,12 @@
-"""Until the real ones are there: a log in memory and a small dialect in OpenAI's shape."""
+"""Until the real one is there: a small dialect in OpenAI's shape."""
 
-import asyncio
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import ClassVar
 
 import msgspec
 
-from penstock.core.errors import GatewayError, InvalidRequestError, UnknownStreamError
-from penstock.core.events import TERMINAL, Done, Entry, Event, Failed, Seq, StreamId, TextDelta
+from penstock.core.errors import GatewayError, InvalidRequestError
+from penstock.core.events import Done, Entry, Failed, TextDelta
 from penstock.core.folding import Reply
 from penstock.core.messages import say
 from penstock.core.ports import (
@@ -17,107 +15,12 @@ from penstock.core.ports import (
     Encoder,
     Found,
     Frame,
-    Head,
-    LogStatus,
     Opening,
     Query,
     Route,
-    StreamInfo,
 )
 from penstock.core.request import Request
 from penstock.wire import json
-
-
-class _Stream:
-    def __init__(self, head: Head) -> None:
-        self.head = head
-        self.entries: list[Entry] = []
-        self.born = time.monotonic()
-        self.changed = asyncio.Event()
-
-    @property
-    def ended(self) -> bool:
-        return bool(self.entries) and isinstance(self.entries[-1].event, TERMINAL)
-
-
-class _Reader:
-    def __init__(self, stream: _Stream, after: int) -> None:
-        self.stream, self.at = stream, after
-
-    async def take(self) -> Sequence[Entry]:
-        while True:
-            found = self.stream.entries[self.at :]
-            if found or self.stream.ended:
-                self.at += len(found)
-                return found
-            self.stream.changed.clear()
-            await self.stream.changed.wait()
-
-    def close(self) -> None:
-        pass
-
-
-class MemoryLog:
-    def __init__(self) -> None:
-        self.streams: dict[str, _Stream] = {}
-
-    def _get(self, stream: str) -> _Stream:
-        try:
-            return self.streams[stream]
-        except KeyError:
-            raise UnknownStreamError(f"no stream {stream!r}") from None
-
-    def create(self, head: Head) -> None:
-        self.streams[head.stream] = _Stream(head)
-
-    def append(self, stream: StreamId, events: Sequence[Event]) -> Seq:
-        found = self._get(stream)
-        ms = int((time.monotonic() - found.born) * 1000)
-        for event in events:
-            found.entries.append(Entry(Seq(len(found.entries) + 1), ms, event))
-        found.changed.set()
-        return Seq(len(found.entries))
-
-    async def settled(self, stream: StreamId) -> Seq:
-        return Seq(len(self._get(stream).entries))
-
-    def reader(self, stream: StreamId, after: Seq) -> _Reader:
-        return _Reader(self._get(stream), after)
-
-    async def head(self, stream: StreamId) -> Head:
-        return self._get(stream).head
-
-    async def info(self, stream: StreamId) -> StreamInfo:
-        found = self._get(stream)
-        head = found.head
-        return StreamInfo(
-            stream=head.stream,
-            owner=head.owner,
-            dialect=head.dialect,
-            binding=head.binding,
-            model=head.model,
-            state="done" if found.ended else "live",
-            created=head.created,
-            ended=None,
-            events=len(found.entries),
-            bytes=0,
-        )
-
-    async def recent(self, owner: str | None, limit: int) -> Sequence[StreamInfo]:
-        names = [n for n, s in self.streams.items() if owner in (None, s.head.owner)]
-        return [await self.info(StreamId(name)) for name in reversed(names[-limit:])]
-
-    async def erase(self, stream: StreamId) -> None:
-        self._get(stream)
-        del self.streams[stream]
-
-    def status(self) -> LogStatus:
-        return LogStatus(
-            writable=True, trouble=None, live=0, bytes=0, backlog_bytes=0, unsynced_seconds=0.0
-        )
-
-    async def aclose(self) -> None:
-        pass
 
 
 class _Body(msgspec.Struct):

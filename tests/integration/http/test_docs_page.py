@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.integration.http.browser import chromium
 from tests.integration.http.parts import serving
-from tests.integration.http.stand_in import Dialect, MemoryLog
+from tests.integration.http.stand_in import Dialect
 from tests.integration.http.test_http_generate import gated
 
 from penstock.core.events import Done, Event, TextDelta
@@ -32,7 +32,7 @@ def test_no_page_names_another_host(name: str) -> None:
 
 @pytest.mark.services
 async def test_the_documentation_works_offline(tmp_path: Path) -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running, chromium(tmp_path) as page:
+    async with serving([Dialect()]) as running, chromium(tmp_path) as page:
         origin = f"http://127.0.0.1:{running.port}"
         await page.open(f"{origin}/docs")
         await page.until("document.querySelectorAll('.opblock').length > 8")
@@ -55,7 +55,7 @@ async def test_the_page_streams_stops_and_resumes(tmp_path: Path) -> None:
             yield batch
 
     async with (
-        serving(MemoryLog(), [Dialect()], {"hello": play}) as running,
+        serving([Dialect()], {"hello": play}) as running,
         chromium(tmp_path) as page,
     ):
         await page.open(f"http://127.0.0.1:{running.port}/")
@@ -65,8 +65,8 @@ async def test_the_page_streams_stops_and_resumes(tmp_path: Path) -> None:
 
         await page.run(SEND)
         await page.until(f"{TURN} === 'a'")
-        [connection] = [c for c in running.server.server_state.connections if c.serving]
-        connection.transport.abort()
+        for connection in list(running.server.server_state.connections):
+            connection.transport.abort()
         await page.until("document.querySelector('#note').textContent.includes('resuming')")
         gates[0].set()
         await page.until(f"{TURN} === 'ab'")
@@ -91,7 +91,7 @@ async def test_the_page_asks_for_a_key(tmp_path: Path) -> None:
         yield [TextDelta(part=0, text="<b>let in</b>"), Done(reason="stop")]
 
     async with (
-        serving(MemoryLog(), [Dialect()], {"hello": echo}, keys=["sesame"]) as running,
+        serving([Dialect()], {"hello": echo}, keys=["sesame"]) as running,
         chromium(tmp_path) as page,
     ):
         await page.open(f"http://127.0.0.1:{running.port}/")

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from tests.integration.http.parts import Play, Running, serving
-from tests.integration.http.stand_in import Dialect, MemoryLog
+from tests.integration.http.stand_in import Dialect
 
 from penstock.config.schema import Server, Streams
 from penstock.core.errors import EngineError, EngineRefusedError
 from penstock.core.events import Done, Event, Failed, Progress, TextDelta
+from penstock.core.principals import LOCAL
 from penstock.core.request import Request
 from penstock.wire import json
 
@@ -75,7 +76,7 @@ async def queued_then_failed(_request: Request) -> AsyncIterator[Sequence[Event]
 
 
 async def test_a_streamed_reply() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         status, headers, body = await running.ask("POST", CHAT, ask())
         assert status == 200
         assert headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -93,7 +94,7 @@ async def test_a_streamed_reply() -> None:
 
 
 async def test_a_whole_reply() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         status, headers, body = await running.ask("POST", CHAT, ask(stream=False))
         assert status == 200
         assert headers["content-type"] == "application/json"
@@ -108,7 +109,7 @@ async def test_a_whole_reply() -> None:
 async def test_a_failure_before_anything_was_said_is_an_http_error(
     stream: bool, play: Play
 ) -> None:
-    async with serving(MemoryLog(), [Dialect()], {"bad": play}) as running:
+    async with serving([Dialect()], {"bad": play}) as running:
         status, headers, body = await running.ask("POST", CHAT, ask("bad", stream=stream))
         assert status == 502
         assert headers["content-type"] == "application/json"
@@ -121,7 +122,7 @@ async def test_a_failure_after_the_start_ends_abnormally_and_logs_no_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with serving(MemoryLog(), [Dialect()], {"bad": breaking}) as running:
+    async with serving([Dialect()], {"bad": breaking}) as running:
 
         def exchange() -> bytes:
             connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
@@ -148,7 +149,7 @@ async def test_a_failure_of_a_whole_reply_after_a_long_wait_ends_abnormally() ->
         raise EngineError("in the end it broke")
 
     settings = Server(heartbeat_seconds=0.05)
-    async with serving(MemoryLog(), [Dialect()], {"bad": play}, settings=settings) as running:
+    async with serving([Dialect()], {"bad": play}, settings=settings) as running:
         reader, writer = await running.connect()
         writer.write(raw(ask("bad", stream=False)))
         head = await reader.readuntil(b"\r\n\r\n")
@@ -165,7 +166,7 @@ async def test_heartbeats_bridge_silence_and_are_no_events() -> None:
     gate = asyncio.Event()
     settings = Server(heartbeat_seconds=0.03)
     scripts = {"slow": gated(gate)}
-    async with serving(MemoryLog(), [Dialect()], scripts, settings=settings) as running:
+    async with serving([Dialect()], scripts, settings=settings) as running:
         reader, writer = await running.connect()
         writer.write(raw(ask("slow")))
         await reader.readuntil(b": ping\n\n")
@@ -181,7 +182,7 @@ async def test_a_whole_reply_is_kept_alive_by_white_space() -> None:
     gate = asyncio.Event()
     settings = Server(heartbeat_seconds=0.03)
     scripts = {"slow": gated(gate)}
-    async with serving(MemoryLog(), [Dialect()], scripts, settings=settings) as running:
+    async with serving([Dialect()], scripts, settings=settings) as running:
 
         def exchange() -> bytes:
             connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
@@ -209,7 +210,7 @@ async def test_headers_leave_before_the_first_token() -> None:
         yield [Done(reason="stop")]
 
     settings = Server(opening_seconds=0.05)
-    async with serving(MemoryLog(), [Dialect()], {"mute": silent}, settings=settings) as running:
+    async with serving([Dialect()], {"mute": silent}, settings=settings) as running:
         reader, writer = await running.connect()
         writer.write(raw(ask("mute")))
         assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
@@ -244,10 +245,9 @@ async def test_a_lost_client_is_noticed_at_once_and_the_policy_applies(
     policy: str, stream: bool, stops: bool
 ) -> None:
     gate = asyncio.Event()
-    log = MemoryLog()
     header = f"penstock-on-disconnect: {policy}\r\n" if policy else ""
     streams = Streams(linger_seconds=0.05)
-    async with serving(log, [Dialect()], {"slow": gated(gate)}, streams=streams) as running:
+    async with serving([Dialect()], {"slow": gated(gate)}, streams=streams) as running:
         request = raw(ask("slow", stream=stream), headers=header)
         seconds = await lose_client(running, request, b'"a"' if stream else None)
         assert seconds < 1.0
@@ -259,14 +259,14 @@ async def test_a_lost_client_is_noticed_at_once_and_the_policy_applies(
             gate.set()
             await running.idle()
             assert running.engine.stopped == []
-            [stream_log] = log.streams.values()
-            assert stream_log.ended
+            [info] = await running.gateway.recent(LOCAL, 5)
+            assert (info.state, info.events) == ("done", 4)
 
 
 async def test_a_lost_client_leaves_no_task(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     gate = asyncio.Event()
-    async with serving(MemoryLog(), [Dialect()], {"slow": gated(gate)}) as running:
+    async with serving([Dialect()], {"slow": gated(gate)}) as running:
         before = len(asyncio.all_tasks())
         request = raw(ask("slow"), headers="penstock-on-disconnect: cancel\r\n")
         for _ in range(20):
@@ -277,14 +277,14 @@ async def test_a_lost_client_leaves_no_task(caplog: pytest.LogCaptureFixture) ->
 
 
 async def test_a_wrong_policy_is_named() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         status, _, body = await running.ask("POST", CHAT, ask(), penstock_on_disconnect="explode")
         assert status == 400
         assert b'"param":"Penstock-On-Disconnect"' in body
 
 
 async def test_event_ids_on_request_and_resuming_from_each() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         _, headers, whole = await running.ask("POST", CHAT, ask(), last_event_id="")
         blocks = whole.split(b"\n\n")[:-1]
         stream = headers["penstock-stream"].encode()
@@ -301,7 +301,7 @@ async def test_event_ids_on_request_and_resuming_from_each() -> None:
 
 @pytest.mark.parametrize("value", ["nonsense", "@1.2", "abc@1", "abc@1.x"])
 async def test_a_wrong_event_id_is_named(value: str) -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         status, _, body = await running.ask("POST", CHAT, ask(), last_event_id=value)
         assert status == 400
         assert b'"param":"Last-Event-ID"' in body
@@ -311,7 +311,7 @@ async def test_heartbeats_in_a_stream_with_ids_have_no_blank_line() -> None:
     gate = asyncio.Event()
     settings = Server(heartbeat_seconds=0.03)
     scripts = {"slow": gated(gate)}
-    async with serving(MemoryLog(), [Dialect()], scripts, settings=settings) as running:
+    async with serving([Dialect()], scripts, settings=settings) as running:
         reader, writer = await running.connect()
         writer.write(raw(ask("slow"), headers="last-event-id:\r\n"))
         await reader.readuntil(b"\r\n: ping\n\r\n")
@@ -330,7 +330,7 @@ async def test_a_slow_reader_slows_only_itself() -> None:
             await asyncio.sleep(0)
         yield [Done(reason="stop")]
 
-    async with serving(MemoryLog(), [Dialect()], {"flood": flood}) as running:
+    async with serving([Dialect()], {"flood": flood}) as running:
         reader, writer = await running.connect()
         writer.write(raw(ask("flood"), headers="penstock-on-disconnect: cancel\r\n"))
         await reader.readuntil(b"data: ")

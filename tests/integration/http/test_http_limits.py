@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.integration.http.parts import Running, serving
-from tests.integration.http.stand_in import Dialect, MemoryLog
+from tests.integration.http.stand_in import Dialect
 
 from penstock.config.schema import Server
 
@@ -20,7 +20,7 @@ FAST = Server(header_seconds=0.2, body_seconds=0.2, max_body_bytes=20_000)
 async def running(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Running]:
     """A server with short deadlines. Afterwards nothing may be left, nor any traceback logged."""
     caplog.set_level(logging.DEBUG)
-    async with serving(MemoryLog(), [Dialect()], settings=FAST) as found:
+    async with serving([Dialect()], settings=FAST) as found:
         before = len(asyncio.all_tasks())
         yield found
         await found.idle()
@@ -51,6 +51,7 @@ def check(answer: bytes, status: int, code: str) -> None:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status), answer[:300]
     assert b"connection: close" in head.lower()
+    assert b"x-request-id: " in head.lower()
     assert b'"code":"%s"' % code.encode() in body, answer[:600]
 
 

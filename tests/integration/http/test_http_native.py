@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from tests.integration.http.parts import Running, serving
-from tests.integration.http.stand_in import Dialect, MemoryLog
+from tests.integration.http.stand_in import Dialect
 from tests.integration.http.test_http_generate import CHAT, ask, breaking, gated, raw
 
 from penstock.config.schema import Server, Streams
@@ -34,7 +34,7 @@ def entries(body: bytes) -> list[Entry]:
 
 
 async def test_from_every_seq_exactly_the_rest() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         stream = await start(running)
         status, headers, body = await running.ask("GET", f"/v1/streams/{stream}")
         assert status == 200
@@ -57,7 +57,7 @@ async def test_a_long_stream_comes_whole_and_in_order() -> None:
         yield [TextDelta(part=0, text=f"{n} ") for n in range(5_000)]
         yield [Done(reason="stop")]
 
-    async with serving(MemoryLog(), [Dialect()], {"long": long}) as running:
+    async with serving([Dialect()], {"long": long}) as running:
         stream = await start(running, "long")
         _, _, body = await running.ask("GET", f"/v1/streams/{stream}?after=1")
         texts = [e.event.text for e in entries(body) if isinstance(e.event, TextDelta)]
@@ -67,9 +67,7 @@ async def test_a_long_stream_comes_whole_and_in_order() -> None:
 async def test_following_live_from_a_second_connection() -> None:
     gate = asyncio.Event()
     settings = Server(heartbeat_seconds=0.03)
-    async with serving(
-        MemoryLog(), [Dialect()], {"slow": gated(gate)}, settings=settings
-    ) as running:
+    async with serving([Dialect()], {"slow": gated(gate)}, settings=settings) as running:
         reader, writer = await running.connect()
         writer.write(raw(ask("slow")))
         head = await reader.readuntil(b"\r\n\r\n")
@@ -89,7 +87,7 @@ async def test_following_live_from_a_second_connection() -> None:
 async def test_coming_back_within_the_linger_keeps_the_run() -> None:
     gate = asyncio.Event()
     streams = Streams(linger_seconds=5.0)
-    async with serving(MemoryLog(), [Dialect()], {"slow": gated(gate)}, streams=streams) as running:
+    async with serving([Dialect()], {"slow": gated(gate)}, streams=streams) as running:
         reader, writer = await running.connect()
         writer.write(raw(ask("slow")))
         head = await reader.readuntil(b'"a"')
@@ -111,7 +109,7 @@ async def test_coming_back_within_the_linger_keeps_the_run() -> None:
 
 
 async def test_a_failed_stream_ends_cleanly_here() -> None:
-    async with serving(MemoryLog(), [Dialect()], {"bad": breaking}) as running:
+    async with serving([Dialect()], {"bad": breaking}) as running:
 
         def break_it() -> str:
             connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
@@ -135,7 +133,7 @@ async def test_replay_keeps_the_gaps_of_the_recording() -> None:
             await asyncio.sleep(0.1)
         yield [Done(reason="stop")]
 
-    async with serving(MemoryLog(), [Dialect()], {"paced": paced}) as running:
+    async with serving([Dialect()], {"paced": paced}) as running:
         stream = await start(running, "paced")
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -162,7 +160,7 @@ async def test_replay_keeps_the_gaps_of_the_recording() -> None:
     ],
 )
 async def test_wrong_parameters_are_named(query: str, param: str) -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         stream = await start(running)
         status, _, body = await running.ask("GET", f"/v1/streams/{stream}?{query}")
         assert status == 400
@@ -173,7 +171,7 @@ async def test_wrong_parameters_are_named(query: str, param: str) -> None:
 
 
 async def test_listing() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         first, second = await start(running), await start(running)
         _, _, body = await running.ask("GET", "/v1/streams")
         found = json.decode(body, StreamList, EngineProtocolError)
@@ -189,7 +187,7 @@ async def test_listing() -> None:
 
 async def test_cancel_and_erase() -> None:
     gate = asyncio.Event()
-    async with serving(MemoryLog(), [Dialect()], {"slow": gated(gate)}) as running:
+    async with serving([Dialect()], {"slow": gated(gate)}) as running:
         reader, writer = await running.connect()
         writer.write(raw(ask("slow")))
         head = await reader.readuntil(b'"a"')
@@ -214,9 +212,7 @@ async def test_cancel_and_erase() -> None:
 
 
 async def test_a_stream_belongs_to_its_key() -> None:
-    async with serving(
-        MemoryLog(), [Dialect()], keys=["ours", "theirs"], admin_keys=["root"]
-    ) as running:
+    async with serving([Dialect()], keys=["ours", "theirs"], admin_keys=["root"]) as running:
         stream = await start(running, authorization="Bearer ours")
         for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/cancel")):
             status, _, _ = await running.ask(
@@ -233,7 +229,7 @@ async def test_a_stream_belongs_to_its_key() -> None:
 
 
 async def test_head_of_a_stream_says_that_it_is_there_and_ends() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         stream = await start(running)
         status, headers, body = await running.ask("HEAD", f"/v1/streams/{stream}")
         assert (status, body) == (200, b"")

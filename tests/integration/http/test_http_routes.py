@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from tests.integration.http.parts import serving
-from tests.integration.http.stand_in import Dialect, MemoryLog
+from tests.integration.http.stand_in import Dialect
 from tests.integration.http.test_http_generate import CHAT, ask, gated, raw
 from typing_extensions import override
 
@@ -20,7 +20,7 @@ from penstock.transports.http.server import HttpServer, run
 
 
 async def test_paths_and_methods() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         status, headers, body = await running.ask("GET", CHAT)
         assert status == 405
         assert headers["allow"] == "OPTIONS, POST"
@@ -41,7 +41,7 @@ async def test_paths_and_methods() -> None:
 
 
 async def test_doubled_slashes_collapse() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         for path in ("//v1//chat///completions", "/chat//completions"):
             status, _, _ = await running.ask("POST", path, ask())
             assert status == 200
@@ -56,7 +56,7 @@ async def test_doubled_slashes_collapse() -> None:
 
 
 async def test_head_has_the_headers_and_no_body() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         for path in ("/", "/health", "/v1/models"):
             status, headers, body = await running.ask("HEAD", path)
             assert (status, body) == (200, b"")
@@ -64,7 +64,7 @@ async def test_head_has_the_headers_and_no_body() -> None:
 
 
 async def test_request_ids() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         _, headers, _ = await running.ask("GET", "/health", x_request_id="mine-1")
         assert headers["x-request-id"] == "mine-1"
         for odd in ("a b", "x" * 200, '"><script>'):
@@ -80,7 +80,7 @@ async def test_a_bug_is_an_error_of_the_dialect_and_says_nothing(
         def opening(self, request: Request) -> Opening:
             raise ZeroDivisionError("the secret of the server")
 
-    async with serving(MemoryLog(), [Broken()]) as running:
+    async with serving([Broken()]) as running:
         status, headers, body = await running.ask("POST", CHAT, ask())
         assert status == 500
         assert b'"code":"internal_error"' in body
@@ -94,7 +94,7 @@ async def test_keys_are_taken_from_any_known_header_and_never_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with serving(MemoryLog(), [Dialect()], keys=["sesame"]) as running:
+    async with serving([Dialect()], keys=["sesame"]) as running:
         for headers in (
             {"authorization": "Bearer sesame"},
             {"authorization": "bearer  sesame"},
@@ -120,7 +120,7 @@ async def test_keys_are_taken_from_any_known_header_and_never_logged(
 
 
 async def test_a_wrong_key_is_refused_before_the_body_is_read() -> None:
-    async with serving(MemoryLog(), [Dialect()], keys=["sesame"]) as running:
+    async with serving([Dialect()], keys=["sesame"]) as running:
         reader, writer = await running.connect()
         writer.write(f"POST {CHAT} HTTP/1.1\r\ncontent-length: 1000\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
@@ -130,7 +130,7 @@ async def test_a_wrong_key_is_refused_before_the_body_is_read() -> None:
 
 
 async def test_health_ready_and_the_root() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         status, _, body = await running.ask("GET", "/health")
         assert body == b'{"status":"ok","version":"1.2.3","api_key_required":false}'
         status, _, body = await running.ask("GET", "/ready")
@@ -149,7 +149,7 @@ async def test_health_ready_and_the_root() -> None:
 
 
 async def test_metrics_count_what_happened() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         await running.ask("POST", CHAT, ask())
         await running.idle()
         status, headers, body = await running.ask("GET", "/metrics")
@@ -160,14 +160,14 @@ async def test_metrics_count_what_happened() -> None:
         assert f"penstock_requests_total{{{labels}}} 1.0" in lines
         assert 'penstock_tokens_total{binding="scripted",kind="output",model="hello"} 2.0' in lines
         assert "penstock_first_token_seconds_count 1.0" in lines
-        for name in ("streams_live", "readers", "log_bytes", "log_sync_age_seconds"):
+        for name in ("streams_live", "readers", "log_backlog_bytes", "log_sync_age_seconds"):
             assert f"penstock_{name} 0.0" in lines
         for name in ("gap", "log_latency", "loop_lag"):
             assert any(line.startswith(f"penstock_{name}_seconds_bucket") for line in lines)
 
 
 async def test_metrics_need_a_key_from_elsewhere() -> None:
-    async with serving(MemoryLog(), [Dialect()], keys=["sesame"]) as running:
+    async with serving([Dialect()], keys=["sesame"]) as running:
         status, _, _ = await running.ask("GET", "/metrics")
         assert status == 200
         status, _, _ = await running.ask("GET", "/metrics", x_forwarded_for="192.0.2.1")
@@ -196,7 +196,7 @@ async def test_metrics_need_a_key_from_elsewhere() -> None:
 )
 async def test_without_a_key_only_known_names_are_answered(host: str, status: int) -> None:
     settings = Server(allowed_hosts=("box.lan",))
-    async with serving(MemoryLog(), [Dialect()], settings=settings) as running:
+    async with serving([Dialect()], settings=settings) as running:
         found, _, body = await running.ask("POST", CHAT, ask(), host=host)
         assert found == status
         if status == 403:
@@ -204,11 +204,11 @@ async def test_without_a_key_only_known_names_are_answered(host: str, status: in
 
 
 async def test_with_a_key_or_insecure_addresses_are_answered() -> None:
-    async with serving(MemoryLog(), [Dialect()], keys=["k"]) as running:
+    async with serving([Dialect()], keys=["k"]) as running:
         found, _, _ = await running.ask("GET", "/v1/models", host="x.example", api_key="k")
         assert found == 200
     settings = Server(insecure=True)
-    async with serving(MemoryLog(), [Dialect()], settings=settings) as running:
+    async with serving([Dialect()], settings=settings) as running:
         found, _, _ = await running.ask("GET", "/v1/models", host="192.168.1.5")
         assert found == 200
         found, _, _ = await running.ask("GET", "/v1/models", host="evil.example")
@@ -237,7 +237,7 @@ async def test_origins(keyed: bool, origin: str, allowed: str) -> None:
     )
     ok = allowed == "always" or (allowed == "keyed" and keyed)
     keys = ["k"] if keyed else []
-    async with serving(MemoryLog(), [Dialect()], settings=settings, keys=keys) as running:
+    async with serving([Dialect()], settings=settings, keys=keys) as running:
         host = "own.localhost:9"
         status, headers, _ = await running.ask(
             "OPTIONS", CHAT, None, host=host, origin=origin,
@@ -264,14 +264,14 @@ async def test_origins(keyed: bool, origin: str, allowed: str) -> None:
 
 
 async def test_an_error_can_be_read_by_the_page_that_caused_it() -> None:
-    async with serving(MemoryLog(), [Dialect()], keys=["k"]) as running:
+    async with serving([Dialect()], keys=["k"]) as running:
         status, headers, _ = await running.ask("POST", CHAT, b"{}", origin="http://localhost:1")
         assert status == 401
         assert headers["access-control-allow-origin"] == "http://localhost:1"
 
 
 async def test_a_page_must_send_json_as_json() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         page = {"origin": "http://localhost:8080"}
         for declared, status in (
             ("text/plain", 415),
@@ -289,9 +289,7 @@ async def test_a_page_must_send_json_as_json() -> None:
 async def test_too_many_runs_are_told_when_to_come_back() -> None:
     gate = asyncio.Event()
     settings = Server(max_runs=1)
-    async with serving(
-        MemoryLog(), [Dialect()], {"slow": gated(gate)}, settings=settings
-    ) as running:
+    async with serving([Dialect()], {"slow": gated(gate)}, settings=settings) as running:
         reader, writer = await running.connect()
         writer.write(raw(ask("slow")))
         await reader.readuntil(b'"a"')
@@ -309,7 +307,7 @@ async def test_shutdown_lets_a_response_end_and_cuts_off_what_does_not(
     caplog.set_level(logging.DEBUG)
     quick, never = asyncio.Event(), asyncio.Event()
     scripts = {"quick": gated(quick), "never": gated(never)}
-    async with serving(MemoryLog(), [Dialect()], scripts) as running:
+    async with serving([Dialect()], scripts) as running:
         ends, first = await running.connect()
         first.write(raw(ask("quick")))
         await ends.readuntil(b'"a"')
@@ -329,7 +327,7 @@ async def test_shutdown_lets_a_response_end_and_cuts_off_what_does_not(
 
 
 async def test_a_signal_ends_it_and_a_taken_port_is_said() -> None:
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         settings = Server(port=running.port)
         app = create_app(running.gateway, settings)
         with pytest.raises(ConfigError, match=f":{running.port}: .*in use") as caught:
@@ -342,7 +340,7 @@ async def test_dialects_that_clash_are_found_when_the_app_is_made() -> None:
     class Other(Dialect):
         name = "other"
 
-    async with serving(MemoryLog(), [Dialect()]) as running:
+    async with serving([Dialect()]) as running:
         running.gateway.dialects = (Dialect(), Other())
         with pytest.raises(ConfigError, match="clashes"):
             create_app(running.gateway, Server())

@@ -151,6 +151,21 @@ async def test_a_connection_that_breaks_after_the_last_word(pieces: tuple[bytes,
     assert await heard(script) == ANSWER
 
 
+async def test_what_came_with_the_break_is_read_by_a_slow_reader() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+        await connection.send(b"Transfer-Encoding: chunked\r\n\r\n")
+        await connection.send(b"%x\r\n%s\r\n" % (len(A + STOP), A + STOP))
+
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        stream = engine.stream(REQUEST)
+        assert await anext(stream) == ()
+        await asyncio.sleep(0.1)  # data and break arrive while nobody reads
+        assert [event async for batch in stream for event in batch] == ANSWER
+        await engine.aclose()
+
+
 async def test_a_whole_answer() -> None:
     body = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}'
     kind = ("Content-Type: application/json",)
@@ -427,6 +442,18 @@ async def test_an_upstream_that_never_answers_does_not_hold_the_start() -> None:
             with pytest.raises(BindingDownError):
                 await engine.start()
         await engine.aclose()
+
+
+async def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are used, but never for this machine itself."""
+    async with scripted(sending(A, STOP)) as proxy, scripted(sending(STOP)) as local:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        for url, expected in (("http://upstream.invalid", ANSWER), (local.url, ANSWER[1:])):
+            engine = Engine(Config(url=url), QUICK)
+            assert said(await play(engine, REQUEST)) == expected
+            await engine.aclose()
+        (connection,) = proxy.connections
+    assert connection.head.startswith(b"POST http://upstream.invalid/v1/chat/completions ")
 
 
 async def test_nobody_there() -> None:

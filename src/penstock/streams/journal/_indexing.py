@@ -128,8 +128,8 @@ class Indexing:
             if row.info.state != "live":
                 self._live.pop(row.info.stream, None)
         for segment in segments:
-            if segment.sealed:
-                self._appender.own.pop(segment.name, None)
+            if segment.sealed and self._appender.own[segment.name].fd < 0:
+                del self._appender.own[segment.name]
         if self._dirty:
             self._soon(BEHIND_SECONDS)
 
@@ -154,4 +154,4 @@ def _row(live: Live, writer: str) -> StreamRow:
 
 
 def _is_finished(segment: Segment) -> bool:
-    return segment.retired and segment.shown == segment.size and segment.fd < 0
+    return segment.retired and segment.shown == segment.size

@@ -19,6 +19,7 @@ class Live:
 
     `handed` counts what the run gave us, `seq` what is in the log: readers only ever see `seq`.
     `broken` says why something handed over never got there; nothing may follow it but the closing.
+    `unshown` counts records that are written and wait for their sync.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Live:
         "state",
         "tail",
         "tail_bytes",
+        "unshown",
         "waiters",
     )
 
@@ -58,6 +60,7 @@ class Live:
         self.ended: int | None = None
         self.bytes = 0
         self.runs: list[Places] = []
+        self.unshown = 0
         self.blobs: list[BlobReference] = []
         self.broken: LogUnavailableError | None = None
         self.erased = False
@@ -99,6 +102,11 @@ class Live:
         if self.seq == 0:
             self.began = None
         self.wake()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether readers have been given all that will ever come before the closing."""
+        return self.broken is not None and not self.unshown
 
     def wake(self) -> None:
         """Lets everybody look again who waits for this stream."""

@@ -168,6 +168,10 @@ class Index:
         """The streams that a writer left open."""
         return [cast("str", row[0]) for row in self._all("open_of", writer)]
 
+    def open_writers(self) -> set[str]:
+        """The writers of all streams that are open."""
+        return {cast("str", row[0]) for row in self._all("open_writers")}
+
     def erasing(self) -> list[str]:
         """Streams whose erasing was begun and not finished."""
         return [cast("str", row[0]) for row in self._all("erasing")]

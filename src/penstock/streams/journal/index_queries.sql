@@ -30,6 +30,9 @@ FROM stream WHERE owner = ? AND erasing = 0 ORDER BY created DESC, id DESC LIMIT
 -- name: open_of
 SELECT id FROM stream WHERE writer = ? AND state = 'live';
 
+-- name: open_writers
+SELECT DISTINCT writer FROM stream WHERE state = 'live';
+
 -- name: states
 SELECT id, state FROM stream;
 

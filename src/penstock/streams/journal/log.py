@@ -17,11 +17,12 @@ from penstock.core.errors import (
     LogUnavailableError,
     UnknownStreamError,
 )
-from penstock.core.events import Entry, Event, Failed, Seq, Start, StreamId
+from penstock.core.events import Entry, Event, Seq, Start, StreamId
 from penstock.core.ports import Head, LogStatus, Reader, StreamInfo
 from penstock.streams.journal import recovery, retention
 from penstock.streams.journal._blobs import Blobs
 from penstock.streams.journal._detour import Detour, Payload
+from penstock.streams.journal._endings import adopted, closing
 from penstock.streams.journal._indexing import Indexing
 from penstock.streams.journal._live import Live, info_of
 from penstock.streams.journal._records import BATCH, HEAD, STATES, ending
@@ -35,16 +36,6 @@ from penstock.wire import json
 
 RETENTION_SECONDS: Final = 60.0
 DAY_MS: Final = 24 * 3600 * 1000
-INTERRUPTED: Final = Failed(
-    code="interrupted",
-    message="the process that wrote this stream ended before it was whole",
-    retryable=True,
-)
-UNWRITTEN: Final = Failed(
-    code="log_unavailable",
-    message="the stream log could not be written; this stream is not whole",
-    retryable=True,
-)
 _WHAT: Final = {state: BATCH | n << 4 for n, state in enumerate(STATES)}
 _log = logging.getLogger(__name__)
 
@@ -180,9 +171,9 @@ class Log:
         """Ends the streams that lost something while the log could not be written."""
         for live in list(self._live.values()):
             if live.broken is not None:
-                self._close_with(live, UNWRITTEN if live.head else INTERRUPTED)
+                self._close(live)
 
-    def _close_with(self, live: Live, failed: Failed) -> None:
+    def _close(self, live: Live) -> None:
         if not live.head_logged:
             self._live.pop(live.info.stream)
             return
@@ -192,16 +183,7 @@ class Log:
             return
         live.handed = live.seq
         live.promised = "live"
-        events: list[Event] = [failed]
-        if live.handed == 0:
-            start = Start(
-                stream=live.info.stream,
-                asked=live.info.model,
-                binding=live.info.binding,
-                model=live.info.model,
-                created=live.info.created,
-            )
-            events.insert(0, start)
+        events = closing(live)
         self._extend(live, events, json.encode(events))
 
     async def settled(self, stream: StreamId) -> Seq:
@@ -210,7 +192,7 @@ class Log:
         if live is None:
             return Seq((await self.info(stream)).events)
         while True:
-            if live.broken is not None and live.state == "live":
+            if live.broken is not None and live.is_lost and live.state == "live":
                 raise LogUnavailableError(live.broken.message, retry_after=1.0)
             if live.head_logged and live.seq >= live.handed:
                 return live.seq
@@ -296,9 +278,9 @@ class Log:
         # The closing records must come after the streams' own in the order of the names.
         self._appender.roll(self._newest_name())
         for found in left.open:
-            self._live[found.info.stream] = live = _adopted(found)
+            self._live[found.info.stream] = live = adopted(found)
             if self._appender.trouble is None:
-                self._close_with(live, INTERRUPTED)
+                self._close(live)
             else:
                 live.lose(self._appender.refusal())
         try:
@@ -373,8 +355,9 @@ class Log:
         if self._retaining is not None:
             self._retaining.cancel()
         await self._detour.aclose()
-        await self._appender.aclose()
+        await self._appender.finish()
         await self._indexing.aclose()
+        self._appender.release()
         await self._archive.aclose()
         for live in self._live.values():
             if live.state == "live":
@@ -391,15 +374,3 @@ async def open_log(
     log = Log(settings, folder, now_ms, observe_latency)
     await log.open()
     return log
-
-
-def _adopted(found: recovery.Found) -> Live:
-    live = Live(found.info, None)
-    live.head_logged = True
-    live.handed = live.seq = Seq(found.events)
-    live.began = found.began
-    live.last = found.last
-    live.bytes = found.bytes
-    live.runs = found.runs
-    live.blobs = found.blobs
-    return live

@@ -50,7 +50,7 @@ class LocalReader:
                 return found
             if live.state != "live":
                 break
-            if live.broken is not None:
+            if live.broken is not None and live.is_lost:
                 raise LogUnavailableError(live.broken.message, retry_after=1.0)
             await live.change(get_running_loop())
         self._over = True

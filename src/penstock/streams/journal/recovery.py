@@ -135,7 +135,8 @@ def recover(index: Index, archive: Archive, own: str) -> Left:
     segments = archive.segments
     known = index.segments()
     sealed = {name for name, row in known.items() if row.sealed}
-    writers = {writer_of(name) for name in names(segments) if name not in sealed} - {own}
+    writers = {writer_of(name) for name in names(segments) if name not in sealed}
+    writers = (writers | index.open_writers()) - {own}
     left = Left([], [], [], [])
     dead: set[str] = set()
     for writer in sorted(writers):

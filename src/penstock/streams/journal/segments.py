@@ -157,6 +157,8 @@ class Appender:
             self._dirty_since = self.loop.time()
         if self._mode == "always":
             self._turns.append(turn)
+            for item in turn.handed:
+                item.live.unshown += 1
         else:
             self._show(turn)
         if self._mode != "off":
@@ -169,6 +171,8 @@ class Appender:
         for item in turn.handed:
             size = len(item.record)
             self.backlog -= size
+            if item.live.unshown:
+                item.live.unshown -= 1
             item.live.place(name, offset, size, item.first)
             item.live.publish(item.entries, size, item.state)
             if item.state != "live":
@@ -328,10 +332,12 @@ class Appender:
         if self._segment is not None:
             self._retire(self._segment)
         for turn in lost:
+            for item in turn.handed:
+                item.live.unshown -= 1
             self._lost(turn.handed)
 
-    async def aclose(self) -> None:
-        """Writes what was handed over, syncs unless told never to, and lets go of the files."""
+    async def finish(self) -> None:
+        """Writes what was handed over, and syncs it unless told never to. Nothing follows."""
         self.flush()
         while self._syncing is not None or (self._mode != "off" and self._dirty):
             if self._timer is not None:
@@ -342,6 +348,11 @@ class Appender:
                 await wait([self._syncing])
             await sleep(0)
         self._pool.shutdown(wait=True)
+        for segment in self.own.values():
+            segment.retired = True
+
+    def release(self) -> None:
+        """Lets go of the files and of their locks."""
         for segment in self.own.values():
             segment.close()
 

@@ -91,7 +91,8 @@ class Exchange:
         with watching(self._gateway.watch(StreamId(head.stream), BEGINNING)) as watch:
             _name_stream(visit, head)
             if request.stream:
-                await self._stream(visit, watch, head, after)
+                seconds = self._settings.opening_seconds
+                await self._stream(visit, watch, head, after, seconds)
             else:
                 await self._whole(visit, watch, head)
 
@@ -105,17 +106,17 @@ class Exchange:
             )
         with watching(self._gateway.watch(StreamId(stream), BEGINNING)) as watch:
             _name_stream(visit, head)
-            await self._stream(visit, watch, head, after)
+            await self._stream(visit, watch, head, after, None)
 
-    async def _stream(self, visit: Visit, watch: Watch, head: Head, after: Cursor | None) -> None:
+    async def _stream(
+        self, visit: Visit, watch: Watch, head: Head, after: Cursor | None, wait: float | None
+    ) -> None:
         request = msgspec.structs.replace(head.request, stream=True)
         opening = self._dialect.opening(request)
         encoder = self._dialect.encoder(request)
         frame = Framer(opening.framing, encoder, head.stream, after)
-        settings = self._settings
-        await stream_reply(
-            visit, watch, frame, opening, settings.opening_seconds, settings.heartbeat_seconds
-        )
+        beat = self._settings.heartbeat_seconds
+        await stream_reply(visit, watch, frame, opening, wait, beat)
 
     async def _whole(self, visit: Visit, watch: Watch, head: Head) -> None:
         """The reply in one piece. A long wait is bridged with white space, which JSON allows."""

@@ -8,6 +8,7 @@ import asyncio
 import http
 import logging
 from collections.abc import Callable
+from secrets import token_hex
 from typing import Final, Literal, cast
 
 import httptools
@@ -151,6 +152,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._refusal: GatewayError | None = None
         self._turned_away = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._last_resort: asyncio.TimerHandle | None = None
+        self._gone = False
         self._last_data = 0.0
 
     # ── the connection ───────────────────────────────────────────────────────────────────────────
@@ -162,7 +165,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        self._gone = True
         self._disarm()
+        if self._last_resort is not None:
+            self._last_resort.cancel()
         self._unset_keepalive_if_required()
         if self.serving is not None:
             self.serving.lose()
@@ -175,12 +181,16 @@ class HttpProtocol(HttpToolsProtocol):
         # Closing waits for the write buffer: whoever has gone without reading is noticed here.
         if self.serving is not None:
             self.serving.lose()
+        self._abort_in(_FLUSH_SECONDS)
 
     def close_soon(self) -> None:
         """Closes once the buffer is flushed, but in bounded time."""
-        if not self.transport.is_closing():
-            self.transport.close()
-        self.loop.call_later(_FLUSH_SECONDS, self.transport.abort)
+        self.transport.close()
+        self._abort_in(_FLUSH_SECONDS)
+
+    def _abort_in(self, seconds: float) -> None:
+        if not self._gone and self._last_resort is None:
+            self._last_resort = self.loop.call_later(seconds, self.transport.abort)
 
     # ── bytes in ─────────────────────────────────────────────────────────────────────────────────
 
@@ -290,13 +300,13 @@ class HttpProtocol(HttpToolsProtocol):
         elif self.serving is not None:
             # A response is under way; what follows it on this connection makes no sense.
             self.serving.lose()
-            self.transport.close()
+            self.close_soon()
         else:
             self._write(self._refuse(self._path(), error))
             # Closing at once would reset the connection while the client still sends, and the
             # answer could be lost on its way: what still comes is read and thrown away.
             self.transport.write_eof()
-            self.loop.call_later(_DISCARD_SECONDS, self.transport.abort)
+            self._abort_in(_DISCARD_SECONDS)
 
     def _path(self) -> str:
         if self._stage == "fresh":
@@ -308,6 +318,7 @@ class HttpProtocol(HttpToolsProtocol):
         lines = [f"HTTP/1.1 {answer.status} {phrase}", "connection: close"]
         lines.append(f"content-type: {answer.content_type}")
         lines.append(f"content-length: {len(answer.body)}")
+        lines.append(f"x-request-id: {token_hex(8)}")
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
         default = [(n.decode(), v.decode()) for n, v in self.server_state.default_headers]
         lines += [f"{name}: {value}" for name, value in default]

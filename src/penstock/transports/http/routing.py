@@ -61,7 +61,7 @@ class Table:
             known[route.method] = route
         # Literal text first: `/a/{x}/b` before `/a/{x:path}`.
         self._templates = sorted(
-            templates.values(), key=lambda t: (".+" in t.pattern.pattern, -len(t.pattern.pattern))
+            templates.values(), key=lambda t: (".*" in t.pattern.pattern, -len(t.pattern.pattern))
         )
         self._check_between_owners()
 

@@ -6,7 +6,7 @@ one timer per response, which a write only makes a note for.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from types import TracebackType
 from typing import Final, Self
@@ -146,19 +146,23 @@ def watching(watch: Watch) -> Iterator[Watch]:
 
 
 async def stream_reply(
-    visit: Visit, watch: Watch, frame: Framer, opening: Opening, opening_seconds: float, beat: float
+    visit: Visit,
+    watch: Watch,
+    frame: Framer,
+    opening: Opening,
+    opening_seconds: float | None,
+    beat: float,
 ) -> None:
-    """Streams a run's reply. Raises its failure instead when nothing was said before it.
+    """Streams a reply. Raises its failure instead when nothing was said before it.
 
-    The headers leave with the first batch, at the latest after `opening_seconds`; `beat` is the
-    longest silence in seconds.
+    The headers leave with the first batch, at the latest after `opening_seconds`; at once when that
+    is `None`. `beat` is the longest silence in seconds.
     """
-    first: Sequence[Entry] | None
-    try:
-        async with asyncio.timeout(opening_seconds):
-            first = await watch.take()
-    except TimeoutError:
-        first = None
+    first: Sequence[Entry] | None = None
+    if opening_seconds is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(opening_seconds):
+                first = await watch.take()
     if first is not None:
         _raise_stillborn(first)
     headers: Headers = [

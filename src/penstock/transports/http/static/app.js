@@ -150,8 +150,8 @@ async function say(prompt) {
   try {
     await generate(turns, reply, running.controller.signal);
   } catch (error) {
-    if (running.controller.signal.aborted) $("note").textContent = "stopped";
-    else add("error", error.message);
+    $("note").textContent = running.controller.signal.aborted ? "stopped" : "";
+    if (!running.controller.signal.aborted) add("error", error.message);
   }
   if (reply.text) turns.push({ role: "assistant", content: reply.text });
   else {
