@@ -50,13 +50,19 @@ class _Library(Protocol):
 
 
 def read_through(path: Path, tell: Callable[[int], None]) -> None:
-    """Brings a file into the system's cache. `tell` is given how many bytes are there so far."""
+    """Brings a file into the system's cache. `tell` is given how many bytes are there so far.
+
+    Raises `EngineError` when the file can't be read any more.
+    """
     buffer = bytearray(_PIECE)
     done = 0
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            done += count
-            tell(done)
+    try:
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                done += count
+                tell(done)
+    except OSError as error:
+        raise EngineError(f"{path.name} can't be read: {error.strerror}") from error
 
 
 class LlamaServer:
