@@ -93,8 +93,9 @@ def server(engine: Engine) -> LlamaServer:
     return found
 
 
-def decoded(engine: Engine) -> int:
-    found = re.search(r"^llamacpp:n_decode_total (\d+)", server(engine).metrics(), re.MULTILINE)
+def counted(engine: Engine, name: str) -> int:
+    """One of llama.cpp's own counters."""
+    found = re.search(rf"^llamacpp:{name} (\d+)", server(engine).metrics(), re.MULTILINE)
     assert found is not None
     return int(found[1])
 
