@@ -8,7 +8,7 @@ from typing import Literal
 
 from penstock.core.errors import ConfigError
 
-Kind = Literal["engines", "dialects", "streams"]
+Kind = Literal["engines", "dialects", "streams", "transports"]
 
 
 def names(kind: Kind) -> dict[str, str]:

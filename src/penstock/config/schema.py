@@ -122,11 +122,11 @@ class Model(_Section, frozen=True):
         tuple[str, ...],
         Meta(description="Aliases or models to try, in order, while nothing has been said yet."),
     ] = ()
-    temperature: Annotated[float | None, Meta(ge=0, le=5, description="Default temperature.")] = (
+    temperature: Annotated[float, Meta(ge=0, le=5, description="Default temperature.")] | None = (
         None
     )
-    top_p: Annotated[float | None, Meta(ge=0, le=1, description="Default top-p.")] = None
-    max_tokens: Annotated[int | None, Meta(ge=1, description="Default limit of the answer.")] = None
+    top_p: Annotated[float, Meta(ge=0, le=1, description="Default top-p.")] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, description="Default limit of the answer.")] | None = None
     system: Annotated[
         str | None, Meta(description="System prompt for conversations that have none.")
     ] = None
@@ -142,16 +142,16 @@ class PersonalityTable(_Section, frozen=True):
     category: Annotated[str, Meta(description="For listings.")] = "generic"
     language: Annotated[str, Meta(description="For listings.")] = "english"
     tags: Annotated[tuple[str, ...], Meta(description="For listings.")] = ()
-    model_temperature: Annotated[float | None, Meta(ge=0, le=5, description="`temperature`.")] = (
+    model_temperature: Annotated[float, Meta(ge=0, le=5, description="`temperature`.")] | None = (
         None
     )
-    model_n_predicts: Annotated[int | None, Meta(ge=1, description="`max_tokens`.")] = None
-    model_top_k: Annotated[int | None, Meta(ge=0, description="`top_k`.")] = None
-    model_top_p: Annotated[float | None, Meta(ge=0, le=1, description="`top_p`.")] = None
-    model_repeat_penalty: Annotated[float | None, Meta(gt=0, description="`repeat_penalty`.")] = (
+    model_n_predicts: Annotated[int, Meta(ge=1, description="`max_tokens`.")] | None = None
+    model_top_k: Annotated[int, Meta(ge=0, description="`top_k`.")] | None = None
+    model_top_p: Annotated[float, Meta(ge=0, le=1, description="`top_p`.")] | None = None
+    model_repeat_penalty: Annotated[float, Meta(gt=0, description="`repeat_penalty`.")] | None = (
         None
     )
-    model_repeat_last_n: Annotated[int | None, Meta(ge=0, description="`repeat_last_n`.")] = None
+    model_repeat_last_n: Annotated[int, Meta(ge=0, description="`repeat_last_n`.")] | None = None
 
 
 class Streams(_Section, frozen=True):

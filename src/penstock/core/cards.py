@@ -49,7 +49,9 @@ class Personality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """A system prompt with a name and default parameters, in lollms' vocabulary.
 
     `parameters` holds `temperature`, `max_tokens`, `top_k`, `top_p`, `repeat_penalty`,
-    `repeat_last_n` where the personality sets them. `path` is relative to its folder.
+    `repeat_last_n` where the personality sets them. `path` is relative to its folder. `trouble`
+    says
+    why it is listed but can't be used.
     """
 
     name: str
@@ -65,3 +67,4 @@ class Personality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     welcome_message: str = ""
     disclaimer: str = ""
     parameters: dict[str, float] = {}
+    trouble: str | None = None

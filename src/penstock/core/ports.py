@@ -39,9 +39,13 @@ class Engine(Protocol):
 
     description: ClassVar[str]
     """One sentence for listings."""
-    supports: ClassVar[frozenset[str]]
-    """The feature names of `core.request.features` that it can honour."""
     outputs: ClassVar[tuple[Modality, ...]]
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """The feature names of `core.request.features` that it can honour: of its class, or as it
+        is configured.
+        """
 
     async def start(self) -> None:
         """Makes ready, in the background of the server's start. Raises to say why it can't."""

@@ -1,1 +1,1 @@
-"""One file per API shape: `Config` and `Engine`. A name in `[bindings.NAME] engine` is a file here."""
+"""One file per API shape: `Config` and `Engine`. `[bindings.NAME] engine` names a file here."""
