@@ -136,9 +136,10 @@ def _patterns(schema: object, at: str, *, strict: bool) -> object:
 
 
 def _plain(pattern: str) -> str | None:
-    plain = _CLASS_OR_ESCAPE.sub(_spelled_out, pattern)
-    if len(plain) > _LONGEST_PATTERN or plain.count("(") > _DEEPEST_PATTERN:
+    # Looked at before the search, which takes the square of the length for an open bracket.
+    if len(pattern) > _LONGEST_PATTERN or pattern.count("(") > _DEEPEST_PATTERN:
         return None
+    plain = _CLASS_OR_ESCAPE.sub(_spelled_out, pattern)
     return plain if _PATTERN.fullmatch(plain) else None
 
 

@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class _Library(Protocol):
     listening_address: str
 
+    def handle_metrics(self) -> str: ...
+
     def handle_chat_completions(self, body: bytes, callback: Callable[[bytes], bool]) -> None: ...
 
 
@@ -87,6 +89,10 @@ class LlamaServer:
         if self._library is not None:
             self._library.handle_chat_completions(body, report)
 
+    def metrics(self) -> str:
+        """Its counters, as Prometheus' text: what was decoded, how many runs it works on."""
+        return self._library.handle_metrics() if self._library is not None else ""
+
     def close(self) -> None:
         """Frees the model. Only while no call runs."""
         self._library = None
@@ -114,6 +120,7 @@ def _parameters(name: str, file: ModelFile, settings: Settings) -> xllamacpp.Com
     params.verbosity = _SILENT
     params.ui = False
     params.endpoint_slots = False
+    params.endpoint_metrics = True
     params.n_threads_http = 1
     return params
 

@@ -161,12 +161,8 @@ def test_a_hostile_header_is_refused(tmp_path: Path, data: bytes, word: str) -> 
     assert word in trouble(written(tmp_path, data))
 
 
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
-    path = written(tmp_path, gguf())
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("root reads everything")
-    assert "can't be read" in trouble(path)
+def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
+    assert "can't be read: File name too long" in trouble(tmp_path / f"{'x' * 300}.gguf")
 
 
 def test_a_folder_without_models(tmp_path: Path) -> None:

@@ -143,6 +143,6 @@ def test_a_schema_without_end_is_refused() -> None:
 
 
 def test_long_patterns_are_judged_in_linear_time() -> None:
-    for pattern in ("^" + "a?" * 400 + "!\\", "^" + "(?:" * 400, "^" + "[a" * 4000):
+    for pattern in ("^" + "a?" * 400 + "!\\", "^" + "(?:" * 400, "^" + "[a" * 500_000):
         with pytest.raises(UnsupportedParameterError):
             sent(patterned(pattern))
