@@ -11,6 +11,7 @@ they are counted by the servers' own `usage`.
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -149,18 +150,40 @@ def _starts() -> Iterator[Figure]:
                 server.wait_for_port(port, 60)
                 answer = ask_when_ready(port, PROMPTS[0], most=16)
                 found[name].append(answer.first_at - begun)
+        found.setdefault("command-line", []).append(_command_line_start())
     for name, seconds in found.items():
         yield Figure(name=f"embedded.start.{name}.first_token_s", value=median(seconds), unit="s")
 
 
+def _command_line_start() -> float:
+    """From starting `penstock stream`, with no server there, to the first piece of text."""
+    folder = _fresh("command-line")
+    nowhere = {"HOME": str(folder), "XDG_STATE_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    environment = {**os.environ, **nowhere, "PENSTOCK_SERVER__PORT": str(free_ports(1)[0])}
+    command = [*penstock_command(), "stream", "--json", "--max-tokens", "16", PROMPTS[0]]
+    begun, first = time.perf_counter(), 0.0
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if not first and line.startswith(b'{"type":"text"'):
+                first = time.perf_counter()
+    if process.returncode or not first:
+        raise BenchError(f"penstock stream said no text: status {process.returncode}")
+    return first - begun
+
+
 def _started(name: str, port: int, setting: Setting) -> Child:
-    folder = build() / "sites" / f"embedded-{name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    command = COMMANDS[name](folder, port)
+    command = COMMANDS[name](_fresh(name), port)
     if setting.core is not None:
         command = pinned(setting.core, command)
     return Child(name, command, log=subfolder("logs") / f"embedded-{name}.log")
+
+
+def _fresh(name: str) -> Path:
+    folder = build() / "sites" / f"embedded-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _penstock(folder: Path, port: int) -> list[str]:
