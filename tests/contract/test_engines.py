@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from penstock.core.messages import say
 from penstock.core.ports import Timeouts
-from penstock.engines import ollama, openai, replay
+from penstock.core.request import Request, Sampling
+from penstock.engines import llamacpp, ollama, openai, replay
 from penstock.testing.engines import EngineContract, Subject
 from penstock.testing.upstreams import Connection, Script, scripted
 from penstock.testing.vectors import REQUEST
@@ -70,4 +72,17 @@ class TestReplay(EngineContract):
                 replay.Config(path=str(tmp_path / "none.jsonl")), Timeouts()
             ),
             request=REQUEST,
+        )
+
+
+class TestLlamacpp(EngineContract):
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Subject:
+        nothing = llamacpp.Config(path=str(tmp_path / "none.gguf"))
+        return Subject(
+            make=lambda: llamacpp.Engine(llamacpp.Config(), QUICK),
+            broken=lambda: llamacpp.Engine(nothing, QUICK),
+            request=Request(
+                messages=(say("user", "What is the GIL?"),), sampling=Sampling(temperature=0)
+            ),
         )

@@ -26,8 +26,10 @@ _CONTEXT: Final = 4096
 _ALL_LAYERS_THAT_FIT: Final = -1
 _PIECE: Final = 4 * 1024 * 1024
 _SMALL_MODEL: Final = 100 * 1024 * 1024
-# One decoded batch is the longest that a prompt can't be interrupted.
-_BATCH: Final = 512
+# A batch of a prompt can't be interrupted, and holds up everybody else's next token. A processor
+# reads no slower in small ones.
+_BATCH: Final = 128
+_BATCH_ON_GPU: Final = 512
 _SILENT: Final = -1
 
 
@@ -50,13 +52,19 @@ class _Library(Protocol):
 
 
 def read_through(path: Path, tell: Callable[[int], None]) -> None:
-    """Brings a file into the system's cache. `tell` is given how many bytes are there so far."""
+    """Brings a file into the system's cache. `tell` is given how many bytes are there so far.
+
+    Raises `EngineError` when the file can't be read any more.
+    """
     buffer = bytearray(_PIECE)
     done = 0
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            done += count
-            tell(done)
+    try:
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                done += count
+                tell(done)
+    except OSError as error:
+        raise EngineError(f"{path.name} can't be read: {error.strerror}") from error
 
 
 class LlamaServer:
@@ -105,7 +113,6 @@ def _parameters(name: str, file: ModelFile, settings: Settings) -> xllamacpp.Com
     own = file.context_length or _CONTEXT
     params.n_parallel = settings.parallel
     params.n_ctx = (settings.context or min(own, _CONTEXT)) * settings.parallel
-    params.n_batch = _BATCH
     params.cache_ram_mib = settings.prompt_cache_mib
     # A second thread waits longer for the first than a small model computes.
     threads = settings.threads or (1 if file.size < _SMALL_MODEL else None)
@@ -115,7 +122,9 @@ def _parameters(name: str, file: ModelFile, settings: Settings) -> xllamacpp.Com
     layers = settings.gpu_layers
     params.n_gpu_layers = _ALL_LAYERS_THAT_FIT if layers is None else layers
     # Fitting loads the file's header once more, and there is nothing to fit without a GPU.
-    params.fit_params = layers is None and _has_gpu()
+    on_gpu = layers != 0 and _has_gpu()
+    params.fit_params = layers is None and on_gpu
+    params.n_batch = _BATCH_ON_GPU if on_gpu else _BATCH
     params.warmup = False
     params.verbosity = _SILENT
     params.ui = False

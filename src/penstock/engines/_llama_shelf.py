@@ -48,7 +48,11 @@ class Shelf:
         self._loaded: list[Model] = []  # the one unused for longest first; loading ones too
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="penstock-llama-loader")
         self._waiters: list[asyncio.Future[None]] = []
-        self.closed = False
+        self._closed = False
+        self.pool = ThreadPoolExecutor(
+            settings.parallel * max_loaded, thread_name_prefix="penstock-llama"
+        )
+        """Threads for calls of loaded models: one for every slot."""
         self.models = {
             name: Model(name, file, Slots(settings.parallel, max_queue, self._wake))
             for name, file in files.items()
@@ -60,14 +64,20 @@ class Shelf:
         Its caller holds a ticket of the model's, so that it stays. Afterwards `model.server` is
         there. Raises `EngineError` when it can't be loaded.
         """
+        told = False
+        self._check_open()
         while model.server is None:
-            self.check_open()
-            if model.loading is None and not self._make_room():
-                yield Progress(what="queued", text=model.name)
-                while not self._make_room():
+            self._check_open()
+            loading = model.loading
+            if loading is None and not self._make_room():
+                # Asked again after the yield: who left meanwhile would not be heard of.
+                if told:
                     await self._something_idle()
-                    self.check_open()
-            loading = model.loading or self._load(model)
+                else:
+                    yield Progress(what="queued", text=model.name)
+                told = True
+                continue
+            loading = loading or self._load(model)
             wait = _NOTICEABLE
             while not (await asyncio.wait([loading], timeout=wait))[0]:
                 yield Progress(
@@ -79,10 +89,18 @@ class Shelf:
             self._loaded.remove(model)
             self._loaded.append(model)
 
-    def check_open(self) -> None:
-        """Raises when the engine is being closed."""
-        if self.closed:
-            raise UnavailableError("the engine is being closed")
+    async def preload(self, model: Model) -> None:
+        """Loads a model before anybody asks for it. Raises `EngineError`."""
+        ticket = model.slots.enter()
+        try:
+            async for _ in self.get(model):
+                continue
+        finally:
+            ticket.leave()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UnavailableError("the engine is closed")
 
     def _load(self, model: Model) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
@@ -127,7 +145,7 @@ class Shelf:
 
     async def aclose(self) -> None:
         """Waits until nobody decodes or loads any more, then frees all of it."""
-        self.closed = True
+        self._closed = True
         self._wake()
         for model in self.models.values():
             while not model.slots.idle or model.loading is not None:
@@ -138,3 +156,4 @@ class Shelf:
                 await dropped
         self._loaded.clear()
         self._thread.shutdown()
+        self.pool.shutdown()

@@ -41,7 +41,7 @@ class Feed(Generic[T]):
         # Appended first, looked at second; `_notice` does the reverse, so nothing is left lying.
         if not self._woken:
             self._wake()
-        return self._cancelled
+        return False
 
     def _wake(self, _: object = None) -> None:
         self._woken = True

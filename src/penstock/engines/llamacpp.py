@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from functools import partial
 from pathlib import Path
@@ -133,52 +132,57 @@ class Engine:
     def __init__(self, config: Config, timeouts: Timeouts) -> None:
         self._config = config
         self._timeouts = timeouts
+        self._starting = asyncio.Lock()
         self._shelf: Shelf | None = None
         self._default = ""
         self._feeds: set[Feed[bytes]] = set()
-        self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
 
     async def start(self) -> None:
         """Looks at the files and loads the default model, unless it is to be on first use.
 
-        Raises `ConfigError` whose `param` is the setting that is wrong.
+        Raises `ConfigError` whose `param` is the setting that is wrong; whoever asks later is told
+        the same.
         """
-        config = self._config
-        files = await asyncio.to_thread(_files, config.path)
-        if config.model is not None and config.model not in files:
-            raise ConfigError(
-                f"there is no model {config.model!r}; there are: {', '.join(files)}", param="model"
+        async with self._starting:
+            if self._shelf is not None:
+                return
+            config = self._config
+            files = await asyncio.to_thread(_files, config.path)
+            if config.model is not None and config.model not in files:
+                raise ConfigError(
+                    f"there is no model {config.model!r}; there are: {', '.join(files)}",
+                    param="model",
+                )
+            self._default = config.model or next(iter(files))
+            shelf = Shelf(
+                files,
+                Settings(
+                    context=config.context,
+                    threads=config.threads,
+                    parallel=config.parallel,
+                    gpu_layers=config.gpu_layers,
+                    prompt_cache_mib=config.prompt_cache_mib,
+                ),
+                max_loaded=config.max_loaded,
+                max_queue=config.max_queue,
             )
-        settings = Settings(
-            context=config.context,
-            threads=config.threads,
-            parallel=config.parallel,
-            gpu_layers=config.gpu_layers,
-            prompt_cache_mib=config.prompt_cache_mib,
-        )
-        shelf = Shelf(files, settings, max_loaded=config.max_loaded, max_queue=config.max_queue)
-        self._shelf = shelf
-        self._pool = ThreadPoolExecutor(
-            config.parallel * config.max_loaded, thread_name_prefix="penstock-llama"
-        )
-        self._default = config.model or next(iter(files))
-        if config.load == "start":
-            await self._preload(shelf.models[self._default])
+            self._shelf = shelf
+            if config.load == "start":
+                await self._preload(shelf)
 
-    async def _preload(self, model: Model) -> None:
-        ticket = model.slots.enter()
+    async def _preload(self, shelf: Shelf) -> None:
         try:
-            async for _ in self._open().get(model):
-                continue
+            await shelf.preload(shelf.models[self._default])
         except EngineError as error:
+            self._shelf = None
+            await shelf.aclose()
             raise ConfigError(error.message, param="path") from error
-        finally:
-            ticket.leave()
 
     async def stream(self, request: Request) -> AsyncIterator[Sequence[Event]]:
         """Runs `request`. Closing stops the decoding at the next token or batch of the prompt."""
-        shelf = self._open()
-        model = self._find(request.model)
+        shelf = await self._ready()
+        model = self._find(shelf, request.model)
         body = _llama_body.chat(request)
         with ExitStack() as held:
             ticket = model.slots.enter()
@@ -189,8 +193,8 @@ class Engine:
             async with aclosing(shelf.get(model)) as progress:
                 async for said in progress:
                     yield [said]
-            shelf.check_open()
-            feed = self._begin(model, body, ticket)
+            self._check_open()
+            feed = self._begin(shelf, model, body, ticket)
             held.pop_all()
         try:
             async with aclosing(self._events(feed, request)) as batches:
@@ -200,11 +204,11 @@ class Engine:
             feed.cancel()
             self._feeds.discard(feed)
 
-    def _begin(self, model: Model, body: bytes, ticket: Ticket) -> Feed[bytes]:
+    def _begin(self, shelf: Shelf, model: Model, body: bytes, ticket: Ticket) -> Feed[bytes]:
         """Hands a run in. Its slot is free again when llama.cpp has let go of it, not before."""
-        if model.server is None or self._pool is None:
+        if model.server is None:
             raise UnavailableError("the model was unloaded")
-        feed = Feed[bytes](self._pool, partial(model.server.chat, body))
+        feed = Feed[bytes](shelf.pool, partial(model.server.chat, body))
         feed.when_over(ticket.leave)
         self._feeds.add(feed)
         return feed
@@ -216,7 +220,7 @@ class Engine:
         while True:
             batch = await _taken(feed, request)
             if not batch:
-                self._open()
+                self._check_open()
                 yield chunks.end()
                 return
             if not accepted and batch[0].startswith(_ERROR):
@@ -228,36 +232,40 @@ class Engine:
                 accepted = True
                 yield events
 
-    def _open(self) -> Shelf:
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UnavailableError("the engine is closed")
+
+    async def _ready(self) -> Shelf:
+        self._check_open()
         if self._shelf is None:
-            raise UnavailableError("the engine has not been started")
-        self._shelf.check_open()
+            await self.start()
+        self._check_open()
+        assert self._shelf is not None
         return self._shelf
 
-    def _find(self, name: str) -> Model:
-        models = self._open().models
+    def _find(self, shelf: Shelf, name: str) -> Model:
         name = (name or self._default).removesuffix(".gguf")
-        if name in models:
-            return models[name]
-        for model in models.values():
+        if name in shelf.models:
+            return shelf.models[name]
+        for model in shelf.models.values():
             if model.file.title == name:
                 return model
         raise UnknownModelError(f"there is no model {name!r} here", param="model")
 
     async def models(self) -> Sequence[ModelCard]:
         """All models of the path, loaded or not."""
-        models = self._open().models
+        models = (await self._ready()).models
         return [_llama_files.card(name, model.file) for name, model in models.items()]
 
     async def aclose(self) -> None:
         """Ends all runs and frees the models. Waits for the batches that are being decoded."""
-        if self._shelf is not None:
-            self._shelf.closed = True
-            for feed in self._feeds:
-                feed.cancel()
-            await self._shelf.aclose()
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._closed = True
+        for feed in self._feeds:
+            feed.cancel()
+        async with self._starting:
+            if self._shelf is not None:
+                await self._shelf.aclose()
 
 
 def _files(path: str | None) -> dict[str, ModelFile]:

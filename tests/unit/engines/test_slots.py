@@ -34,6 +34,16 @@ async def test_leaving_the_line_moves_those_behind() -> None:
     assert (first.place, third.place) == (0, 1)
 
 
+async def test_one_who_waits_hears_nothing_of_those_behind() -> None:
+    line, _ = slots(1, 3)
+    _, first, second = [line.enter() for _ in range(3)]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05), asyncio.TaskGroup() as group:
+            group.create_task(first.moved(1))
+            await asyncio.sleep(0)
+            second.leave()
+
+
 async def test_a_full_line_refuses() -> None:
     line, _ = slots(2, 1)
     tickets = [line.enter() for _ in range(3)]
