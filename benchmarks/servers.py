@@ -101,20 +101,35 @@ SERVERS: dict[str, Server] = {
 }
 
 
-def _penstock(site: Site, streams: str) -> Launch:
+def penstock_command() -> list[str]:
+    """The command as it is installed beside this Python."""
     command = Path(sys.executable).parent / "penstock"
     if not command.exists():
         raise BenchError(f"{command} is missing: install the project into this environment")
+    return [str(command)]
+
+
+def written(folder: Path, name: str, values: dict[str, str]) -> Path:
+    """A file of `conf/` with its @NAMES@ filled in."""
+    text = (SOURCES / "conf" / name).read_text()
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
+    target = folder / name
+    target.write_text(text)
+    return target
+
+
+def _penstock(site: Site, streams: str) -> Launch:
     config = _write(site, "penstock.toml", streams)
-    argv = [str(command), "serve", "--config", str(config), "--port", str(site.port)]
-    return Launch(argv=argv)
+    address = ["--config", str(config), "--port", str(site.port)]
+    return Launch(argv=[*penstock_command(), "serve", *address])
 
 
 def _write(site: Site, name: str, streams: str = "") -> Path:
-    text = (SOURCES / "conf" / name).read_text()
-    values = {"PORT": site.port, "UPSTREAM": site.upstream, "FOLDER": site.folder}
-    for key, value in values.items():
-        text = text.replace(f"@{key}@", str(value))
-    target = site.folder / name
-    target.write_text(text.replace("@STREAMS@", streams))
-    return target
+    values = {
+        "PORT": str(site.port),
+        "UPSTREAM": str(site.upstream),
+        "FOLDER": str(site.folder),
+        "STREAMS": streams,
+    }
+    return written(site.folder, name, values)

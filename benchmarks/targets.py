@@ -173,6 +173,13 @@ TARGETS: Final[tuple[Target, ...]] = (
         "{:.0f} µs",
     ),
     Target("log: the same, CPU ≤ 1.15 x memory", _log_cpu, "<=", 1.15, "{:.2f} x"),
+    Target(
+        "log, minutes of full load with rolling and retention: no gap over 50 ms",
+        _figure("log.soak.worst_gap_ms"),
+        "<=",
+        50,
+        "{:.1f} ms",
+    ),
 )
 
 

@@ -11,6 +11,8 @@ from penstock.wire import json
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """What could move the cursor, retitle the window or answer in the user's name; not LF and TAB."""
 
+_WIDE: Final = 240
+
 
 def clean(text: str) -> str:
     """Text of others, made harmless for a terminal."""
@@ -48,5 +50,6 @@ def draw(what: RenderableType) -> None:
 
 
 def console() -> Console:
-    """A console of rich on standard output as it is now."""
-    return Console(highlight=False, soft_wrap=True)
+    """A console of rich on standard output as it is now; wide where nobody looks."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=_WIDE)

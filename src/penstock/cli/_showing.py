@@ -216,8 +216,12 @@ class _Debug:
         """The client's settings. Remembers its keys, should anybody echo them."""
         api = chosen.client.api
         self._secrets = [key for key in (api.token, chosen.local_key) if key is not None]
-        shown = msgspec.to_builtins(chosen.client, enc_hook=_mask)
-        self._dump("Configuration", shown)
+        defaults = chosen.client.defaults
+        shown: dict[str, object] = {
+            "api": {"endpoint": api.endpoint, "token": "***" if api.token else None},
+            "defaults": {name: getattr(defaults, name) for name in defaults.__struct_fields__},
+        }
+        self._dump("configuration", shown)
 
     def answering(self, answer: Answer) -> None:
         """Request and answer."""
@@ -238,7 +242,7 @@ class _Debug:
 
     def figures(self, figures: Figures) -> None:
         """The statistics object."""
-        self._dump("Statistics", msgspec.to_builtins(figures))
+        self._dump("statistics", msgspec.to_builtins(figures))
 
     def _dump(self, name: str, value: object) -> None:
         if self._debug:
@@ -250,9 +254,3 @@ class _Debug:
         for key in self._secrets:
             text = text.replace(key.reveal(), "***")
         _output.note(text) if self._aside else _output.say(text, dim=True)
-
-
-def _mask(value: object) -> object:
-    if isinstance(value, Secret):
-        return "***"
-    raise NotImplementedError(f"can't show a {type(value).__name__}")

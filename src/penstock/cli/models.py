@@ -44,7 +44,8 @@ async def _models(config: Path | None, *, as_json: bool) -> int:
 def _show(cards: Sequence[ModelCard], bindings: Sequence[BindingCard], address: str) -> None:
     _output.say(f"Models {'at ' if '://' in address else ''}{address}", bold=True)
     table = Table(box=None, pad_edge=False)
-    for name in ("MODEL", "BINDING", "CONTEXT", "SIZE", "STANDS FOR"):
+    table.add_column("MODEL", no_wrap=True)
+    for name in ("BINDING", "CONTEXT", "SIZE", "STANDS FOR"):
         table.add_column(name, overflow="fold")
     for card in cards:
         table.add_row(*(_output.clean(cell) for cell in _row(card)))

@@ -109,7 +109,8 @@ def _list(found: Sequence[StreamInfo], *, as_json: bool) -> None:
         _output.say("no streams yet; `penstock stream` makes one")
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("STREAM", "BEGAN", "STATE", "EVENTS", "BYTES", "MODEL"):
+    table.add_column("STREAM", no_wrap=True, min_width=32)
+    for name in ("BEGAN", "STATE", "EVENTS", "BYTES", "MODEL"):
         table.add_column(name, overflow="fold")
     for info in found:
         began = datetime.fromtimestamp(info.created / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -64,7 +64,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `freeform`: `[defaults]` fill what is not said, and sampling parameters that the binding can't
     use are ignored by name instead of refused. `stream` and `include_usage` are wishes of the first
     reader, kept so that the stream can be rendered tomorrow as it was today; `legacy` marks lollms'
-    old `prompt` form. `ignored`: published hints that were not honoured, named in the answer.
+    old `prompt` form, `plain` one that takes its whole answer as bare text. `ignored`: published
+    hints that were not honoured, named in the answer.
     """
 
     model: str = ""
@@ -84,6 +85,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stream: bool = False
     include_usage: bool = False
     legacy: bool = False
+    plain: bool = False
     ignored: tuple[str, ...] = ()
 
 

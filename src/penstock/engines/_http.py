@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Final, Protocol
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.request import getproxies_environment
 
 import aiohttp
 
 from penstock.core.errors import ConfigError, EngineProtocolError, GatewayError
 from penstock.core.ports import Timeouts
 from penstock.core.secrets import Secret
+from penstock.engines._aiohttp import AiohttpCarrier
+from penstock.engines._plain import PlainCarrier
 from penstock.engines._upstream_errors import our_errors, refusal, translated
 
 _ERROR_BYTES: Final = 64 * 1024
@@ -20,16 +22,44 @@ _DRAIN_SECONDS: Final = 0.05
 _IDLE_SECONDS: Final = 4.0
 """Under the five seconds after which uvicorn, and so vLLM, closes an idle connection: a request
 sent on a connection that is being closed is lost."""
-_LOST: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError)
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Answer(Protocol):
+    """A response as a carrier gives it. `headers` are found in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is no longer ours."""
+
+    async def readany(self) -> bytes:
+        """All that has arrived, waiting for at least one byte; empty at the end."""
+
+    def close(self) -> None:
+        """Closes the connection, unless the body was read to its end."""
+
+
+class Carrier(Protocol):
+    """What brings requests to one upstream."""
+
+    async def send(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        """Waits for status and headers. Raises aiohttp's errors or `OSError`."""
+
+    async def aclose(self) -> None:
+        """Closes every connection. Idempotent."""
 
 
 class Reply:
     """An accepted streamed request: status 200, its headers, and the body as it comes."""
 
-    def __init__(self, response: aiohttp.ClientResponse, address: str) -> None:
-        self._response = response
-        self._content = response.content
+    def __init__(self, answer: Answer, address: str) -> None:
+        self._answer = answer
+        self._readany = answer.readany
         self._address = address
         self.finished = False
         """Set it when the stream has said its last word; the connection may then be used again."""
@@ -37,20 +67,13 @@ class Reply:
     @property
     def media_type(self) -> str:
         """Of the body, lower case, without parameters; empty when the upstream said none."""
-        if "Content-Type" not in self._response.headers:
-            return ""
-        return self._response.content_type.lower()
+        return self._answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     async def read(self) -> bytes:
         """All that has arrived, waiting for at least one byte; empty at the end."""
         try:
-            return await self._content.readany()
+            return await self._readany()
         except (aiohttp.ClientError, OSError) as error:
-            # aiohttp forgets what arrived together with the end of the connection.
-            left = b"".join(self._content._buffer)  # noqa: SLF001
-            self._content._buffer.clear()  # noqa: SLF001
-            if left:
-                return left
             raise translated(error, self._address) from error
 
     async def whole(self) -> bytes:
@@ -69,25 +92,10 @@ class Reply:
         """Waits a moment for the end of a finished body, so that its connection can be kept."""
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
-                while await self._content.readany():
+                while await self._readany():
                     pass
         except (aiohttp.ClientError, OSError):
             pass  # it is closed instead
-
-
-class _Use:
-    """Whether a request went out on a connection that had been used before."""
-
-    def __init__(self) -> None:
-        self.kept = False
-
-
-async def _note_kept(
-    session: aiohttp.ClientSession,
-    context: SimpleNamespace,
-    params: aiohttp.TraceConnectionReuseconnParams,
-) -> None:
-    context.trace_request_ctx.kept = True
 
 
 class Upstream:
@@ -110,13 +118,9 @@ class Upstream:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError("must begin with http:// or https:// and name a host", param="url")
-        self._base = url.rstrip("/")
         self._secrets = [secret.reveal() for secret in (key, *(headers or {}).values()) if secret]
-        self._headers = _headers(key, headers or {})
         self._timeouts = timeouts
-        self._verify_tls = verify_tls
-        self._trust_env = parts.hostname not in _LOOPBACK
-        self._session: aiohttp.ClientSession | None = None
+        self._carrier = _carrier(parts, _headers(key, headers or {}), timeouts, verify_tls)
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         port = f":{parts.port}" if parts.port else ""
         self.address = f"{parts.scheme}://{host}{port}"
@@ -136,16 +140,16 @@ class Upstream:
         Leaving the block closes the connection at once, unless the reply is `finished`.
         """
         headers = {"Content-Type": "application/json", "Accept": accept}
-        response = await self._request("POST", path, body, headers)
-        reply = Reply(response, self.address)
+        answer = await self._request("POST", path, body, headers)
+        reply = Reply(answer, self.address)
         try:
-            if response.status != 200:
-                raise await self._refusal(response)
+            if answer.status != 200:
+                raise await self._refusal(answer)
             yield reply
         finally:
-            if reply.finished and not response.closed:
+            if reply.finished and not answer.closed:
                 await reply.drain()
-            response.close()
+            answer.close()
 
     async def get(self, path: str) -> bytes | None:
         """A whole answer of status 200, within `connect` seconds; none when there is no such route.
@@ -154,79 +158,56 @@ class Upstream:
         """
         with our_errors(self.address):
             async with asyncio.timeout(self._timeouts.connect):
-                response = await self._request("GET", path, None, {"Accept": "application/json"})
+                answer = await self._request("GET", path, None, {"Accept": "application/json"})
                 try:
-                    if response.status in (404, 405):
+                    if answer.status in (404, 405):
                         return None
-                    if response.status != 200:
-                        raise await self._refusal(response)
-                    return await Reply(response, self.address).whole()
+                    if answer.status != 200:
+                        raise await self._refusal(answer)
+                    return await Reply(answer, self.address).whole()
                 finally:
-                    response.close()
+                    answer.close()
 
     async def aclose(self) -> None:
         """Closes every connection. Idempotent."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._carrier.aclose()
 
     async def _request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> aiohttp.ClientResponse:
-        session = self._session
-        if session is None:
-            session = self._session = self._made()
+    ) -> Answer:
         limit = self._timeouts.connect + self._timeouts.first_token
         with our_errors(self.address):
             async with asyncio.timeout(limit):
-                while True:
-                    use = _Use()
-                    try:
-                        return await session.request(
-                            method,
-                            f"{self._base}/{path}",
-                            data=body,
-                            headers=headers,
-                            allow_redirects=False,
-                            trace_request_ctx=use,
-                        )
-                    except _LOST:
-                        # A kept connection that the server was just closing; a new one says more.
-                        if not use.kept:
-                            raise
+                return await self._carrier.send(method, path, headers, body)
 
-    def _made(self) -> aiohttp.ClientSession:
-        # aiohttp sets TCP_NODELAY on every connection.
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_reuseconn.append(_note_kept)
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=self._verify_tls
-            ),
-            headers=self._headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                connect=self._timeouts.connect,
-                sock_connect=self._timeouts.connect,
-                sock_read=None,
-            ),
-            trust_env=self._trust_env,
-            trace_configs=[trace],
-        )
-
-    async def _refusal(self, response: aiohttp.ClientResponse) -> GatewayError:
+    async def _refusal(self, answer: Answer) -> GatewayError:
         body = b""
         try:
             async with asyncio.timeout(self._timeouts.connect):
-                while len(body) < _ERROR_BYTES:
-                    piece = await response.content.read(_ERROR_BYTES - len(body))
-                    if not piece:
-                        break
+                while len(body) < _ERROR_BYTES and (piece := await answer.readany()):
                     body += piece
         except (aiohttp.ClientError, OSError):
             pass  # the status says enough
-        return refusal(response.status, response.headers, body, self.masked)
+        return refusal(answer.status, answer.headers, body[:_ERROR_BYTES], self.masked)
+
+
+def _carrier(
+    parts: SplitResult, headers: Mapping[str, str], timeouts: Timeouts, verify_tls: bool
+) -> Carrier:
+    """The cheap one where the address allows it; both behave alike."""
+    host = parts.hostname or ""
+    proxies = host not in _LOOPBACK
+    bare = parts.scheme == "http" and not (parts.username or parts.password or parts.query)
+    if bare and not (proxies and "http" in getproxies_environment()):
+        return PlainCarrier(parts, headers, timeouts, idle_seconds=_IDLE_SECONDS)
+    return AiohttpCarrier(
+        urlunsplit(parts).rstrip("/"),
+        headers,
+        timeouts,
+        verify_tls=verify_tls,
+        proxies=proxies,
+        idle_seconds=_IDLE_SECONDS,
+    )
 
 
 def _headers(key: Secret | None, more: Mapping[str, Secret]) -> dict[str, str]:

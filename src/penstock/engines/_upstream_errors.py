@@ -22,6 +22,7 @@ from penstock.core.errors import (
     UnknownModelError,
 )
 from penstock.engines import _said
+from penstock.engines._plain import CannotConnectError, UnknownHostError
 
 _TROUBLE: Final = (
     aiohttp.ClientError,
@@ -46,7 +47,11 @@ def our_errors(address: str) -> Iterator[None]:
 _Rule = tuple[tuple[type[BaseException], ...], type[GatewayError], str]
 
 _RULES: Final[tuple[_Rule, ...]] = (
-    ((aiohttp.ClientConnectorDNSError,), BindingDownError, "can't reach {at}: no such host"),
+    (
+        (aiohttp.ClientConnectorDNSError, UnknownHostError),
+        BindingDownError,
+        "can't reach {at}: no such host",
+    ),
     (
         (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch),
         BindingDownError,
@@ -57,7 +62,11 @@ _RULES: Final[tuple[_Rule, ...]] = (
         BindingDownError,
         "can't reach {at}: the proxy does not let us through",
     ),
-    ((aiohttp.ClientConnectorError,), BindingDownError, "can't reach {at}: {why}"),
+    (
+        (aiohttp.ClientConnectorError, CannotConnectError),
+        BindingDownError,
+        "can't reach {at}: {why}",
+    ),
     (
         (aiohttp.ConnectionTimeoutError,),
         EngineTimeoutError,

@@ -1,5 +1,6 @@
 """What lies in a journal's folder: modes, rolling, erasing, forgetting, the index."""
 
+import asyncio
 import sqlite3
 import stat
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.unit.streams.journals import (
 
 from penstock.config.schema import Streams
 from penstock.core import events as ev
-from penstock.core.errors import ConfigError, UnknownStreamError
+from penstock.core.errors import ConfigError, LogFullError, LogUnavailableError, UnknownStreamError
 from penstock.core.events import Seq, StreamId
 from penstock.streams.journal import inspect, inspect_heads, open_log, rebuild_index
 from penstock.testing.streams import begin, clock, head, read, start, text
@@ -253,3 +254,41 @@ async def test_a_folder_that_can_not_be_made(tmp_path: Path):
         await open_log(Streams(), tmp_path / "file" / "streams", clock())
     assert caught.value.param == "streams.folder"
     assert str(tmp_path) not in caught.value.message
+
+
+@pytest.mark.parametrize("size", [3_000, 70_000])
+async def test_the_backlog_is_bounded(tmp_path: Path, size: int):
+    """A refused batch leaves no trace; after `settled` there is room again."""
+    settings = Streams(sync="always", max_backlog_bytes=200_000)
+    async with journal(tmp_path, settings) as log:
+        begin(log, "s")
+        taken = 1
+        for _ in range(3):
+            with pytest.raises(LogFullError):
+                for _ in range(1_000):
+                    taken = log.append(StreamId("s"), [text("x" * size)])
+            assert log.status().backlog_bytes <= 200_000
+            assert await log.settled(StreamId("s")) == taken
+            assert log.status().backlog_bytes == 0
+        log.append(StreamId("s"), [ev.Done(reason="stop")])
+        assert len(await read(log, "s")) == taken + 1
+
+
+async def test_a_part_that_can_not_be_written(tmp_path: Path):
+    """A big part that the disk refuses breaks its stream, and the small ones after it."""
+    async with journal(tmp_path) as log:
+        begin(log, "s")
+        await log.settled(StreamId("s"))
+        (tmp_path / "blobs").rename(tmp_path / "gone")
+        log.append(StreamId("s"), [text("B" * 100_000)])
+        log.append(StreamId("s"), [text("after")])
+        with pytest.raises(LogUnavailableError):
+            await log.settled(StreamId("s"))
+        assert log.status().backlog_bytes == 0
+        (tmp_path / "gone").rename(tmp_path / "blobs")
+        async with asyncio.timeout(20):
+            while not log.status().writable:
+                await asyncio.sleep(0.1)
+        entries = await read(log, "s")
+        assert [e.seq for e in entries] == [1, 2]
+        assert (await log.info(StreamId("s"))).state == "failed"

@@ -49,12 +49,12 @@ class Detour:
         self._appender = appender
         self._pool = ThreadPoolExecutor(1, "penstock-blob")
         self._index: Index | None = None
-        self._parked: dict[Live, deque[_Parked]] = {}
+        self.parked: dict[Live, deque[_Parked]] = {}
 
     def hand_over(self, payload: Payload) -> None:
         """Takes the next record of a stream, and counts it into the backlog."""
         appender = self._appender
-        parked = self._parked.get(payload.handed.live) if self._parked else None
+        parked = self.parked.get(payload.handed.live) if self.parked else None
         if parked is None and len(payload.data) <= INLINE:
             handed = payload.packed()
             appender.backlog += len(handed.record)
@@ -63,7 +63,7 @@ class Detour:
         appender.backlog += len(payload.data)
         live = payload.handed.live
         if parked is None:
-            parked = self._parked[live] = deque()
+            parked = self.parked[live] = deque()
         parked.append(_Parked(payload, None))
         if len(payload.data) > INLINE:
             loop = appender.loop
@@ -78,7 +78,7 @@ class Detour:
 
     def _unpark(self, live: Live, parked: deque[_Parked], done: Future[BlobReference]) -> None:
         error = done.exception()
-        if self._parked.get(live) is not parked:
+        if self.parked.get(live) is not parked:
             return
         if error is not None or live.broken is not None:
             self._lose(live, error)
@@ -90,7 +90,7 @@ class Detour:
             parked.popleft()
             self._forward(item)
         if not parked:
-            del self._parked[live]
+            del self.parked[live]
 
     def _forward(self, item: _Parked) -> None:
         payload = item.payload
@@ -115,14 +115,14 @@ class Detour:
 
     def forget(self, live: Live) -> None:
         """Drops what waits here of a stream that lost something."""
-        parked = self._parked.pop(live, None)
+        parked = self.parked.pop(live, None)
         for item in parked or ():
             self._appender.backlog -= len(item.payload.data)
 
     async def aclose(self) -> None:
         """Waits for all files that are being written."""
         loop = self._appender.loop
-        while self._parked:
+        while self.parked:
             await loop.run_in_executor(self._pool, _nothing)
         if self._index is not None:
             await loop.run_in_executor(self._pool, self._index.close)

@@ -20,12 +20,12 @@ from penstock.core.errors import (
 from penstock.core.events import Entry, Event, Seq, Start, StreamId
 from penstock.core.ports import Head, LogStatus, Reader, StreamInfo
 from penstock.streams.journal import recovery, retention
-from penstock.streams.journal._blobs import Blobs
+from penstock.streams.journal._blobs import INLINE, Blobs
 from penstock.streams.journal._detour import Detour, Payload
 from penstock.streams.journal._endings import adopted, closing
 from penstock.streams.journal._indexing import Indexing
 from penstock.streams.journal._live import Live, info_of
-from penstock.streams.journal._records import BATCH, HEAD, STATES, ending
+from penstock.streams.journal._records import BATCH, HEAD, STATES, ending, pack
 from penstock.streams.journal._segment import Handed
 from penstock.streams.journal.archive import Archive
 from penstock.streams.journal.index import StreamRow
@@ -149,8 +149,14 @@ class Log:
         entries = [Entry(Seq(first + n), ms, event) for n, event in enumerate(events)]
         live.handed = entries[-1].seq
         live.promised = state
-        handed = Handed(live, b"", entries, first, state)
-        self._detour.hand_over(Payload(_WHAT[state], len(entries), now, data, handed))
+        what = _WHAT[state]
+        if len(data) <= INLINE and not self._detour.parked:
+            record = pack(what, live.raw, first, len(entries), now, data)
+            self._appender.backlog += len(record)
+            self._appender.hand_over(Handed(live, record, entries, first, state))
+        else:
+            handed = Handed(live, b"", entries, first, state)
+            self._detour.hand_over(Payload(what, len(entries), now, data, handed))
         return live.handed
 
     def _spare(self, size: int) -> None:
