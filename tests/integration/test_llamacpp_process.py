@@ -93,7 +93,8 @@ def test_it_says_nothing_on_stdout_and_stderr() -> None:
             schema = json.raw('{"type":"bogus"}')
             wrong = Request(messages=LONG.messages,
                 reply_format=ReplyFormat(kind="json_schema", schema=schema))
-            odd = json.raw('{"type":"object","properties":{"a":{"type":"string","pattern":"(?=a)"}}}')
+            properties = {"a": {"type": "string", "pattern": "(?=a)"}}
+            odd = json.raw(json.encode({"type": "object", "properties": properties}))
             tools = Request(messages=LONG.messages, tools=(ToolSpec(name="f", parameters=odd),))
             for request in (words, wrong, tools):
                 try:
