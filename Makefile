@@ -47,7 +47,7 @@ vectors: .venv/.test  ## write golden vectors anew; the diff is the review
 	@$(BIN)/python -m penstock.testing.vectors
 
 docs: .venv/.test  ## build the documentation into site/
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lock:  ## resolve the lock files anew (needs uv)
 	@tools/lock.sh

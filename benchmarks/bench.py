@@ -16,7 +16,14 @@ from benchmarks import summarize
 from benchmarks.fleet import Cores, Running, start, wrong
 from benchmarks.loads import LOADS, arguments
 from benchmarks.paths import subfolder
-from benchmarks.processes import BenchError, free_ports, guarded, settle
+from benchmarks.processes import (
+    BUSY,
+    BenchError,
+    ForeignCpu,
+    free_ports,
+    guarded,
+    settle,
+)
 from benchmarks.programs import Mock, drive
 from benchmarks.results import Result, add_result
 from benchmarks.servers import SERVERS
@@ -68,12 +75,13 @@ def _drive(
     args = [*arguments(load, server.name), *server.launch.load_args]
     if server.child:
         args += ["-P", ",".join(map(str, server.child.pids()))]
-    before = _tcp_troubles()
+    before, foreign = _tcp_troubles(), ForeignCpu([mock.child, *children])
     try:
         measured = drive(server.port, options.cores.load, args)
     except subprocess.TimeoutExpired:
         print(f"{server.name} {load}: no result in time", flush=True)
         return
+    others = foreign.cores()
     tcp = [after - was for was, after in zip(before, _tcp_troubles(), strict=True)]
     result = Result(
         server=server.name,
@@ -81,6 +89,7 @@ def _drive(
         round=turn,
         idle_mib=server.idle_mib,
         quiet=quiet,
+        others=others,
         tcp=(tcp[0], tcp[1], tcp[2]),
         measured=measured,
     )
@@ -96,7 +105,8 @@ def _line(result: Result) -> str:
         f"{result.round} {result.load:4s} {result.server:16s} {m.requests_s:9.1f} req/s "
         f"{m.chunks_s:9.0f} chunks/s {per_chunk:7.2f} us CPU/chunk  first {first} ms  "
         f"gap p99 {gap:.1f} ms  {m.rss_before_mib:.0f}->{m.rss_peak_mib:.0f} MiB{wrong(m)}"
-        f"{'' if result.quiet else '  (others were busy)'}"
+        f"{'' if result.quiet else '  (the servers were not quiet)'}"
+        f"{f'  (others used {result.others:.1f} cores)' if result.others > BUSY else ''}"
     )
 
 

@@ -11,6 +11,7 @@ they are counted by the servers' own `usage`.
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ import msgspec
 
 from benchmarks.library_server import SLOTS
 from benchmarks.paths import build, subfolder
-from benchmarks.plain_reader import Answer, ask
+from benchmarks.plain_reader import Answer, ask, ask_when_ready
 from benchmarks.processes import BenchError, Child, free_ports, guarded, pinned
 from benchmarks.results import Figure, write_figures
 from benchmarks.servers import penstock_command, written
@@ -40,10 +41,11 @@ PROMPTS: Final = (
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """One round of one server: what it generated and how fast, and its memory then."""
+    """One round of one server: what it generated, how fast, CPU a token, and its memory then."""
 
     tokens: int
     tokens_s: float
+    cpu_us: float
     rss_mib: float
 
 
@@ -72,15 +74,15 @@ def main() -> None:
 
 
 def _everything(rounds: int, load_core: int) -> Iterator[Figure]:
+    everywhere = os.sched_getaffinity(0)
     for setting in SETTINGS:
-        if setting.core is not None:
-            os.sched_setaffinity(0, {load_core})
-        yield from _rates(setting, rounds)
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        reader = everywhere if setting.core is None else {load_core}
+        yield from _rates(setting, rounds, reader)
+        os.sched_setaffinity(0, everywhere)
     yield from _starts()
 
 
-def _rates(setting: Setting, rounds: int) -> Iterator[Figure]:
+def _rates(setting: Setting, rounds: int, reader: set[int]) -> Iterator[Figure]:
     prefix = "embedded" if setting.core is None else f"embedded.{setting.name}"
     found: dict[tuple[str, int], list[Rate]] = {}
     with ExitStack() as stack:
@@ -88,19 +90,29 @@ def _rates(setting: Setting, rounds: int) -> Iterator[Figure]:
         servers = {
             name: stack.enter_context(_started(name, port, setting)) for name, port in ports.items()
         }
+        os.sched_setaffinity(0, reader)
         for name, port in ports.items():
-            _ready(servers[name], port)
+            servers[name].wait_for_port(port, 60)
+            ask_when_ready(port, PROMPTS[0])
             _drive(servers[name], port, SLOTS)
         for _ in range(rounds):
             for streams in (1, SLOTS):
                 for name, port in ports.items():
                     rate = _drive(servers[name], port, streams)
                     found.setdefault((name, streams), []).append(rate)
+    yield from _summary(prefix, found)
+
+
+def _summary(prefix: str, found: dict[tuple[str, int], list[Rate]]) -> Iterator[Figure]:
     for streams in (1, SLOTS):
-        ours, theirs = (median(rate.tokens_s for rate in found[name, streams]) for name in COMMANDS)
-        yield Figure(name=f"{prefix}.{streams}.tokens_s", value=ours, unit="/s")
-        yield Figure(name=f"{prefix}.{streams}.library_tokens_s", value=theirs, unit="/s")
-        yield Figure(name=f"{prefix}.{streams}.ratio", value=ours / theirs, unit="x")
+        at = f"{prefix}.{streams}"
+        rates = {n: median(rate.tokens_s for rate in found[n, streams]) for n in COMMANDS}
+        for name, rate in rates.items():
+            yield Figure(name=f"{at}.{name}.tokens_s", value=rate, unit="/s")
+            cpu = median(rate.cpu_us for rate in found[name, streams])
+            yield Figure(name=f"{at}.{name}.cpu_us_token", value=cpu, unit="us")
+        ratio = rates["penstock"] / rates["library"]
+        yield Figure(name=f"{at}.ratio", value=ratio, unit="x")
     for name in COMMANDS:
         peak = max(rate.rss_mib for rate in found[name, SLOTS])
         yield Figure(name=f"{prefix}.{name}.rss_mib", value=peak, unit="MiB")
@@ -114,47 +126,64 @@ def _drive(server: Child, port: int, streams: int) -> Rate:
         for n in range(ANSWERS):
             answers.append(ask(port, PROMPTS[(first + n) % len(PROMPTS)]))
 
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), server.cpu_seconds()
     threads = [threading.Thread(target=read, args=(n,), daemon=True) for n in range(streams)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(120)
-    seconds = time.perf_counter() - begun
+    seconds, cpu = time.perf_counter() - begun, server.cpu_seconds() - cpu
     if len(answers) != streams * ANSWERS:
         raise BenchError(f"{server.name}: {len(answers)} of {streams * ANSWERS} answers came whole")
     tokens = sum(answer.tokens for answer in answers)
-    return Rate(tokens, tokens / seconds, server.rss_mib())
+    return Rate(tokens, tokens / seconds, cpu / tokens * 1e6, server.rss_mib())
 
 
 def _starts() -> Iterator[Figure]:
     """From starting the process to the first piece of text over HTTP."""
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
     found: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(STARTS):
         for name in COMMANDS:
             port = free_ports(1)[0]
             begun = time.perf_counter()
             with _started(name, port, SETTINGS[0]) as server:
-                _ready(server, port)
-                answer = ask(port, PROMPTS[0], most=16)
+                server.wait_for_port(port, 60)
+                answer = ask_when_ready(port, PROMPTS[0], most=16)
                 found[name].append(answer.first_at - begun)
+        found.setdefault("command-line", []).append(_command_line_start())
     for name, seconds in found.items():
         yield Figure(name=f"embedded.start.{name}.first_token_s", value=median(seconds), unit="s")
 
 
-def _ready(server: Child, port: int) -> None:
-    server.wait_for_port(port, 60)
+def _command_line_start() -> float:
+    """From starting `penstock stream`, with no server there, to the first piece of text."""
+    folder = _fresh("command-line")
+    nowhere = {"HOME": str(folder), "XDG_STATE_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    environment = {**os.environ, **nowhere, "PENSTOCK_SERVER__PORT": str(free_ports(1)[0])}
+    command = [*penstock_command(), "stream", "--json", "--max-tokens", "16", PROMPTS[0]]
+    begun, first = time.perf_counter(), 0.0
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if not first and line.startswith(b'{"type":"text"'):
+                first = time.perf_counter()
+    if process.returncode or not first:
+        raise BenchError(f"penstock stream said no text: status {process.returncode}")
+    return first - begun
 
 
 def _started(name: str, port: int, setting: Setting) -> Child:
-    folder = build() / "sites" / f"embedded-{name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    command = COMMANDS[name](folder, port)
+    command = COMMANDS[name](_fresh(name), port)
     if setting.core is not None:
         command = pinned(setting.core, command)
     return Child(name, command, log=subfolder("logs") / f"embedded-{name}.log")
+
+
+def _fresh(name: str) -> Path:
+    folder = build() / "sites" / f"embedded-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _penstock(folder: Path, port: int) -> list[str]:

@@ -103,7 +103,7 @@ static void next(Conn* c, int index) {
 }
 static void chunk_seen(Conn* c, int64_t t) {
   c->chunks++;
-  if (!warming && (c->chunks <= opt.chunks || !opt.stream)) {
+  if (!warming && c->chunks <= (opt.stream ? opt.chunks : 1)) {
     result.seen++;
     record(&result.delay, t % STAMP_RANGE - c->stamp);
     if (c->got_first) {
@@ -358,7 +358,8 @@ static void print_result(double rss_before, double cpu) {
   if (wall <= 0) wall = 1e-9;
   printf(
       "{\"ok\":%lu,\"wanted\":%lu,\"bad_status\":%lu,\"bad_count\":%lu,\"bad_example\":%d,"
-      "\"errors\":%lu,\"seconds\":%.4f,\"requests_s\":%.1f,\"chunks_s\":%.0f,\"chunks\":%lu,\"seen\":%lu,"
+      "\"errors\":%lu,\"seconds\":%.4f,\"requests_s\":%.1f,\"chunks_s\":%.0f,\"chunks\":%lu,"
+      "\"seen\":%lu,"
       "\"cpu_s\":%.4f,\"cpu_share\":%.3f,\"rss_before_mib\":%.1f,\"rss_peak_mib\":%.1f",
       result.ok, (uint64_t)opt.connections * opt.requests, result.bad_status, result.bad_count,
       result.bad_example, result.errors, wall, result.ok / wall, result.chunks / wall,

@@ -58,6 +58,11 @@ class Medians:
         """How often."""
         return max(len(rows) for (found, _), rows in self._rows.items() if found == load)
 
+    def others(self, load: str) -> float:
+        """Cores that other programs used meanwhile."""
+        rows = [row for (found, _), rows in self._rows.items() if found == load for row in rows]
+        return median(row.others for row in rows)
+
     def of(self, load: str, server: str, pick: Pick) -> float | None:
         """The median of one number."""
         rows = self._rows.get((load, server))

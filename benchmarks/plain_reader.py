@@ -21,6 +21,22 @@ class Answer(msgspec.Struct, frozen=True):
     first_at: float
 
 
+class NotReadyError(Exception):
+    """The server says that it is still loading."""
+
+
+def ask_when_ready(port: int, prompt: str, most: int = 256, patience: float = 60.0) -> Answer:
+    """The same, asked again while the server says that it is not ready."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return ask(port, prompt, most)
+        except NotReadyError as error:
+            if time.monotonic() > end:
+                raise BenchError(f"not ready in {patience:.0f} s: {error}") from error
+            time.sleep(0.005)
+
+
 def ask(port: int, prompt: str, most: int = 256) -> Answer:
     """One greedy answer, read to its end."""
     body = json.encode(
@@ -47,6 +63,8 @@ def ask(port: int, prompt: str, most: int = 256) -> Answer:
                 first_at = time.perf_counter()
     finally:
         connection.close()
+    if reply.status == http.client.SERVICE_UNAVAILABLE:
+        raise NotReadyError(b"".join(parts)[:200].decode(errors="replace"))
     counted = _TOKENS.findall(b"".join(parts))
     if reply.status != 200 or not counted or not first_at:
         raise BenchError(f"no answer: status {reply.status} {b''.join(parts)[:300]!r}")

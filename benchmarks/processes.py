@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 FIRST_PORT = 9100
+BUSY = 0.1  # cores that others may use before a figure is called disturbed
 LAST_PORT = 9999  # below the range from which the system takes ports for outgoing connections
 
 
@@ -139,6 +141,30 @@ def settle(children: Sequence[Child], seconds: float = 20.0) -> bool:
         if sum(child.cpu_seconds() for child in children) - before < 0.025:
             return True
     return False
+
+
+class ForeignCpu:
+    """What programs that are none of ours use from now on."""
+
+    def __init__(self, ours: Sequence[Child]) -> None:
+        self._ours = ours
+        self._begun = time.monotonic()
+        self._before = self._foreign()
+
+    def cores(self) -> float:
+        """Their mean number of busy cores."""
+        return max(0.0, self._foreign() - self._before) / (time.monotonic() - self._begun)
+
+    def _foreign(self) -> float:
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        running = sum(child.cpu_seconds() for child in self._ours)
+        return _machine_cpu_seconds() - ended.ru_utime - ended.ru_stime - running
+
+
+def _machine_cpu_seconds() -> float:
+    fields = Path("/proc/stat").read_text().partition("\n")[0].split()[1:]
+    user, nice, system, _, _, irq, softirq = map(int, fields[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def _family(pid: int) -> list[int]:

@@ -47,6 +47,7 @@ class Result(msgspec.Struct, kw_only=True):
     """One drive of one server. `tcp`: listen overflows, time-outs, repeated SYNs of the system.
 
     `idle_mib`: memory when the server had just started. `quiet`: all servers were idle before it.
+    `others`: cores that programs which are not of this benchmark used meanwhile.
     """
 
     server: str
@@ -54,6 +55,7 @@ class Result(msgspec.Struct, kw_only=True):
     round: int
     idle_mib: float
     quiet: bool
+    others: float
     tcp: tuple[int, int, int]
     measured: Load
 

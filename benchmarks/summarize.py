@@ -20,7 +20,7 @@ from benchmarks.medians import (
     measured,
 )
 from benchmarks.paths import subfolder
-from benchmarks.processes import guarded
+from benchmarks.processes import BUSY, guarded
 from benchmarks.results import read_figures, read_results
 
 PEERS: Final = {"nginx": "nginx", "litellm": "LiteLLM", "portkey": "Portkey"}
@@ -116,6 +116,9 @@ def report(path: Path) -> str:
         headline = HEADLINES.get(load, _PACED)
         lines += [f"## {load}: {headline.text} (medians of {medians.rounds(load)})", ""]
         lines += [*_table(medians, load, COLUMNS), ""]
+        if medians.others(load) > BUSY:
+            others = f"{medians.others(load):.1f} cores"
+            lines += [f"**Disturbed: other programs used {others} of this machine meanwhile.**", ""]
     if "W3a" in medians.loads():
         lines += ["## W3a: 500 paced streams, more closely", ""]
         lines += [*_table(medians, "W3a", PACED_COLUMNS), ""]

@@ -34,7 +34,9 @@ def parse(data: bytes, accept: str) -> Request:
     """
     body = json.decode(data, shapes.Body, InvalidRequestError)
     if body.generation_type not in MODALITIES:
-        raise ModalityError(f"nothing here makes {body.generation_type!r}", param="generation_type")
+        raise ModalityError(
+            f"generation_type: nothing here makes {body.generation_type!r}", param="generation_type"
+        )
     modality = MODALITIES[body.generation_type]
     stream = _truth(body.stream)
     asked = body.parameters or shapes.Parameters()
