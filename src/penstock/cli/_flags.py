@@ -19,6 +19,7 @@ _TYPES: Final[dict[object, click.ParamType[object]]] = {
     float: click.FLOAT,
     str: click.STRING,
 }
+_SWITCHES: Final = ("  [True]", "  [False]")
 
 
 class SettingOption(click.Option):
@@ -46,7 +47,7 @@ class SettingsCommand(click.Command):
             if record is not None:
                 path = parameter.path if isinstance(parameter, SettingOption) else ""
                 groups.setdefault(path.partition(".")[0], []).append(record)
-        for section, records in groups.items():
+        for section, records in sorted(groups.items()):
             with formatter.section(f"Settings of [{section}]" if section else "Options"):
                 formatter.write_dl(records)
 
@@ -90,6 +91,5 @@ def _about(field: FieldInfo) -> str:
     metas = getattr(field.type, "__metadata__", ())
     described = [meta.description for meta in metas if isinstance(meta, msgspec.Meta)]
     about = next((text for text in described if text), "")
-    return about.replace("`", "") + (
-        f"  [{field.default}]" if isinstance(field.default, int | float | str) else ""
-    )
+    default = f"  [{field.default}]" if isinstance(field.default, int | float | str) else ""
+    return about.replace("`", "") + (default.lower() if default in _SWITCHES else default)
