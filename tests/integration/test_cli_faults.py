@@ -166,9 +166,7 @@ def test_nobody_there():
 
 
 def test_without_done_but_with_a_finish_it_is_whole():
-    found = run(
-        [SSE_HEAD, said("All"), FINISH.replace(b"data: [DONE]", b": that's all"), END], "x"
-    )
+    found = run([SSE_HEAD, said("All"), FINISH.replace(b"data: [DONE]", b": that's all"), END], "x")
     assert found.exit_code == 0
 
 
