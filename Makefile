@@ -33,7 +33,7 @@ check: .venv/.test  ## format, lint, types, layers, budget
 	@$(BIN)/ruff format --check --quiet src tests tools benchmarks
 	@$(BIN)/ruff check --quiet src tests tools benchmarks
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-timing >/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/python tools/budget.py src && $(BIN)/python tools/budget.py benchmarks
 
 test: .venv/.test  ## the whole suite

@@ -20,7 +20,7 @@ from benchmarks.medians import (
     measured,
 )
 from benchmarks.paths import subfolder
-from benchmarks.processes import BUSY, guarded
+from benchmarks.processes import BUSY, BenchError, guarded
 from benchmarks.results import read_figures, read_results
 
 PEERS: Final = {"nginx": "nginx", "litellm": "LiteLLM", "portkey": "Portkey"}
@@ -131,6 +131,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, nargs="?")
     path: Path = parser.parse_args().results or subfolder("results") / "bench-peers.jsonl"
+    if not path.exists():
+        raise BenchError(f"{path} is missing: run `make bench-peers`, or name a results file")
     print(report(path))
 
 

@@ -35,7 +35,7 @@ def test_the_core_install_is_enough_for_the_client_and_the_command_line():
     script = """
 import sys
 class Absent:
-    names = {"httptools", "prometheus_client", "starlette", "uvicorn", "uvloop", "xllamacpp"}
+    names = {"httptools", "prometheus_client", "uvicorn", "uvloop", "xllamacpp"}
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.names:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)

@@ -9,7 +9,7 @@ from importlib import import_module
 from pkgutil import walk_packages
 # What libraries do when they are imported is theirs.
 import aiohttp, click, httptools, hypothesis, msgspec, platformdirs, prometheus_client, pytest
-import prompt_toolkit, rich, sqlite3, starlette, uvicorn, uvloop, xllamacpp, yaml
+import prompt_toolkit, rich, sqlite3, uvicorn, uvloop, xllamacpp, yaml
 import penstock
 
 found = []

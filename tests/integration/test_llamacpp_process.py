@@ -64,7 +64,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
         import asyncio, sys
         from penstock.core.messages import say
         from penstock.core.ports import Timeouts
-        from penstock.core.request import Request, Sampling, ReplyFormat
+        from penstock.core.request import Request, Sampling, ReplyFormat, ToolSpec
         from penstock.engines.llamacpp import Config, Engine
         from penstock.wire import json
         BIAS = {{"0": -100, "1": -100, "2": -100}}
@@ -93,7 +93,10 @@ def test_it_says_nothing_on_stdout_and_stderr() -> None:
             schema = json.raw('{"type":"bogus"}')
             wrong = Request(messages=LONG.messages,
                 reply_format=ReplyFormat(kind="json_schema", schema=schema))
-            for request in (words, wrong):
+            properties = {"a": {"type": "string", "pattern": "(?=a)"}}
+            odd = json.raw(json.encode({"type": "object", "properties": properties}))
+            tools = Request(messages=LONG.messages, tools=(ToolSpec(name="f", parameters=odd),))
+            for request in (words, wrong, tools):
                 try:
                     async for _ in engine.stream(request): pass
                 except Exception: pass

@@ -344,3 +344,16 @@ async def test_a_slow_reader_slows_only_itself() -> None:
         assert status == 200
         writer.transport.abort()
         await running.idle()
+
+
+async def test_an_old_client_gets_no_chunks() -> None:
+    """RFC 9112, 6.1: no `transfer-encoding` to a client of HTTP/1.0."""
+    async with serving([Dialect()]) as running:
+        reader, writer = await running.connect()
+        writer.write(raw(ask()).replace(b"HTTP/1.1", b"HTTP/1.0"))
+        head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+        writer.close()
+        assert b"transfer-encoding" not in head
+        assert b"connection: close" in head
+        assert body.startswith(b"data: ")
+        assert body.endswith(b"data: [DONE]\n\n")

@@ -143,7 +143,7 @@ async def test_replay_keeps_the_gaps_of_the_recording() -> None:
         end = loop.time()
         assert entries(replayed) == entries(at_once)
         recorded = (entries(at_once)[-1].ms - entries(at_once)[0].ms) / 1000
-        assert end - middle >= recorded
+        assert end - middle >= recorded - 0.02  # the loop's clock and the log's are two
         assert middle - begun < end - middle
 
 

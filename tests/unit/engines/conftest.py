@@ -1,4 +1,4 @@
-"""Every test of an HTTP engine runs over both carriers."""
+"""For `usefixtures("carrier")`: a test of an HTTP engine runs over both carriers."""
 
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlunsplit
@@ -10,7 +10,7 @@ from penstock.engines import _http
 from penstock.engines._aiohttp import AiohttpCarrier
 
 
-@pytest.fixture(params=["plain", "aiohttp"], autouse=True)
+@pytest.fixture(params=["plain", "aiohttp"])
 def carrier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Addresses that could have the cheap carrier get aiohttp in the second round."""
 

@@ -24,6 +24,8 @@ from penstock.testing.upstreams import Connection, Script, scripted
 from penstock.testing.vectors import REQUEST
 from penstock.wire import json
 
+pytestmark = pytest.mark.usefixtures("carrier")
+
 QUICK = Timeouts(connect=1, first_token=2, between_tokens=2)
 DONE = b'{"done":true,"done_reason":"stop"}\n'
 

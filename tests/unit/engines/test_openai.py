@@ -28,6 +28,8 @@ from penstock.testing.upstreams import Connection, Script, scripted
 from penstock.testing.vectors import REQUEST
 from penstock.wire import json
 
+pytestmark = pytest.mark.usefixtures("carrier")
+
 QUICK = Timeouts(connect=1, first_token=2, between_tokens=2)
 SSE = ("Content-Type: text/event-stream",)
 A = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'

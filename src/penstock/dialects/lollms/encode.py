@@ -86,7 +86,7 @@ class Encoder:
         frames: list[Frame] = []
         match event:
             case ev.ReasoningDelta(text=text):
-                frames = [_frame(StreamChunk("chunk", None, text))]
+                frames = [_frame(StreamChunk("chunk", None, text))] if text else []
             case ev.Progress():
                 frames = [_frame(_info(event))]
             case ev.Failed(code=code, message=message):

@@ -187,7 +187,8 @@ class Encoder:
             case ev.TextDelta(text=text, choice=choice, logprobs=logprobs):
                 frames = [self._choice(choice, Delta(content=text), logprobs)]
             case ev.ReasoningDelta(text=text, choice=choice):
-                frames = [self._choice(choice, Delta(reasoning_content=text))]
+                # Without text it is a signature only, which the API has no place for.
+                frames = [self._choice(choice, Delta(reasoning_content=text))] if text else []
             case ev.ToolCallDelta(choice=choice):
                 frames = [self._choice(choice, Delta(tool_calls=(self._call(event),)))]
             case ev.Usage():

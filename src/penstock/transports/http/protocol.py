@@ -26,6 +26,7 @@ from penstock.core.errors import (
     RequestTimeoutError,
 )
 from penstock.core.ports import Answer
+from penstock.transports.http.cycle import Cycle
 
 EXTENSION: Final = "penstock.connection"
 """The key under `scope["extensions"]` of the request's `Connection`."""
@@ -99,6 +100,8 @@ class Connection:
 
     def abandon(self) -> None:
         """Sends what is written, then closes without the end of the response."""
+        if isinstance(self._cycle, Cycle):
+            self._cycle.flush()
         self._cycle.disconnected = True
         self._protocol.close_soon()
 
@@ -243,6 +246,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self._refusal is not None:
             raise self._refusal
         super().on_headers_complete()
+        # Its task has not run yet: nothing was sent the other way.
+        self.cycle.__class__ = Cycle
         self._disarm()
         self._stage = "body"
         self._arriving = Connection(self, self.cycle)
