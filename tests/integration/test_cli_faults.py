@@ -55,7 +55,7 @@ def refused(status: bytes, body: bytes, extra: bytes = b"") -> bytes:
     return head + b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
 
 
-GOOD = [SSE_HEAD, said("Once "), said("upon"), USAGE, FINISH, END]
+GOOD: list[bytes | float | str] = [SSE_HEAD, said("Once "), 0.1, said("upon"), USAGE, FINISH, END]
 
 
 def test_the_display_has_the_order_of_the_demonstration():

@@ -33,6 +33,14 @@ _ADVICE: Final[tuple[tuple[type[GatewayError], str], ...]] = (
 )
 
 
+def single(group: BaseExceptionGroup) -> BaseException:
+    """The one error in a group of one: a `TaskGroup` wraps what its body raises."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 def explain(error: GatewayError) -> str:
     """Its message, and what to do where the message doesn't say."""
     advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), None)

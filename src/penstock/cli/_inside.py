@@ -8,6 +8,7 @@ from typing import Final, cast
 import msgspec
 
 from penstock import compose, registry
+from penstock.cli._advice import single
 from penstock.client.aio import Received
 from penstock.config import paths
 from penstock.config.schema import Config
@@ -27,8 +28,11 @@ _STARTING_SECONDS: Final = 10.0
 @asynccontextmanager
 async def open_inside(config: Config) -> AsyncIterator["Inside"]:
     """A gateway that lives as long as the command."""
-    async with compose.open_gateway(config) as gateway:
-        yield Inside(gateway)
+    try:
+        async with compose.open_gateway(config) as gateway:
+            yield Inside(gateway)
+    except BaseExceptionGroup as group:
+        raise single(group) from group
 
 
 class Inside:

@@ -58,8 +58,9 @@ async def _ask(engine: Engine) -> Sequence[str]:
 
 def _fix(binding: Binding, error: Exception) -> str:
     where = f"bindings.{binding.name}"
-    if isinstance(error, EngineRefusedError):
-        return f"check {where}.key"
+    # `models` says that the binding is down, because of what the upstream answered.
+    if any(isinstance(one, EngineRefusedError) for one in (error, error.__cause__)):
+        return f"check {where}.key, and {where}.url"
     if isinstance(error, EngineTimeoutError | TimeoutError):
         return f"see what the upstream is doing; is {where}.url right?"
     if binding.url is not None:

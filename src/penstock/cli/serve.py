@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from penstock.cli import _flags, _output, _running
+from penstock.cli._advice import single
 from penstock.cli._settings import KEY_VARIABLE, load_config
 from penstock.cli._talking import needing_server, server_url
 from penstock.config import paths
@@ -69,17 +70,15 @@ def serve(*, config: Path | None, **flags: object) -> None:
 
 async def _serve(compose: "_Compose", config: Config, path: Path | None) -> int:
     ready: asyncio.Queue[Serving] = asyncio.Queue()
-    failure: GatewayError | None = None
-    async with asyncio.TaskGroup() as group:
-        announcer = group.create_task(_announce(ready, config, path))
-        try:
-            await compose.serve(config, ready.put_nowait)
-        except GatewayError as error:
-            failure = error
-        finally:
-            announcer.cancel()
-    if failure is not None:
-        raise failure
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            announcer = tasks.create_task(_announce(ready, config, path))
+            try:
+                await compose.serve(config, ready.put_nowait)
+            finally:
+                announcer.cancel()
+    except BaseExceptionGroup as group:
+        raise single(group) from group
     return _running.DONE
 
 
