@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup run check test soak vectors docs bench bench-peers lock clean
+.PHONY: help setup run check test soak vectors docs bench bench-peers bench-parts lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,16 @@ soak: .venv/.test  ## the long runs
 
 vectors: .venv/.test  ## write golden vectors anew; the diff is the review
 	@$(BIN)/python -m penstock.testing.vectors
+
+bench: .venv/.test  ## Penstock beside nginx and a direct connection
+	@$(BIN)/python -m benchmarks.bench
+
+bench-peers: .venv/.test  ## the same beside LiteLLM and Portkey, from pinned locks
+	@$(BIN)/python -m benchmarks.peers && $(BIN)/python -m benchmarks.bench --peers
+
+bench-parts: .venv/.test  ## the log, encoders, clients, resuming, the embedded engine
+	@$(BIN)/python -m benchmarks.log_bench && $(BIN)/python -m benchmarks.micro \
+		&& $(BIN)/python -m benchmarks.embedded
 
 docs: .venv/.test  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
