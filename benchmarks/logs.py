@@ -52,10 +52,10 @@ async def opened(name: str, segment_bytes: int | None = None) -> AsyncIterator[S
     if segment_bytes is not None:
         settings = msgspec.structs.replace(settings, segment_bytes=segment_bytes)
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=subfolder("log")))
-    log = registry.load("streams", variant.log).Log(settings, folder, now_ms)
-    await log.open()
+    module = registry.load("streams", variant.log)
+    log = cast("StreamLog", await module.open_log(settings, folder, now_ms))
     try:
-        yield cast("StreamLog", log)
+        yield log
     finally:
         await log.aclose()
         shutil.rmtree(folder)

@@ -1,5 +1,6 @@
 """The composition root: configuration to objects. The only module that names implementations."""
 
+import asyncio
 import ipaddress
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -89,6 +90,12 @@ async def serve(
             on_ready(Serving(f"http://{shown}:{port}", gateway))
 
         await app_module.run(app, config.server, ready)
+
+
+def serving_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that `serve` is fastest on."""
+    loop: asyncio.AbstractEventLoop = registry.load("transports", "http").new_loop()
+    return loop
 
 
 def check_exposure(config: Config) -> None:

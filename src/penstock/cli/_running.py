@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Final, NoReturn
 
 from penstock.cli import _output
@@ -14,10 +14,17 @@ FAILED: Final = 1
 INTERRUPTED: Final = 130
 
 
-def run(work: Coroutine[object, object, int]) -> NoReturn:
-    """Runs a command to its exit status. Errors of ours become one line that says what to do."""
+Loop = Callable[[], asyncio.AbstractEventLoop]
+
+
+def run(work: Coroutine[object, object, int], loop: Loop | None = None) -> NoReturn:
+    """Runs a command to its exit status. Errors of ours become one line that says what to do.
+
+    `loop` makes the event loop; asyncio's own by default.
+    """
     try:
-        status = asyncio.run(work)
+        with asyncio.Runner(loop_factory=loop) as runner:
+            status = runner.run(work)
     except KeyboardInterrupt:
         status = INTERRUPTED
     except GatewayError as error:

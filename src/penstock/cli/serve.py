@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     class _Compose(Protocol):
         """What is used of `penstock.compose`, which needs the server's packages."""
 
+        def serving_loop(self) -> asyncio.AbstractEventLoop: ...
+
         def serve(
             self, config: Config, on_ready: Callable[[Serving], None]
         ) -> Coroutine[object, object, None]: ...
@@ -60,13 +62,13 @@ def serve(*, config: Path | None, **flags: object) -> None:
     path = config or paths.find_config(Path.cwd())
     try:
         chosen = load_config(path, os.environ, _flags.overrides(flags))
+        compose = cast("_Compose", needing_server("penstock.compose"))
     except GatewayError as error:
         _running.fail(error)
-    _running.run(_serve(chosen, path))
+    _running.run(_serve(compose, chosen, path), compose.serving_loop)
 
 
-async def _serve(config: Config, path: Path | None) -> int:
-    compose = cast("_Compose", needing_server("penstock.compose"))
+async def _serve(compose: "_Compose", config: Config, path: Path | None) -> int:
     ready: asyncio.Queue[Serving] = asyncio.Queue()
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -103,6 +103,9 @@ class LlamaServer:
 
     def close(self) -> None:
         """Frees the model. Only while no call runs."""
+        # Closed before its loop has begun, the library waits for that loop for ever (seen under
+        # load). Its loop answers this question, so it has begun.
+        self.metrics()
         self._library = None
 
 

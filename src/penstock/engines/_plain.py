@@ -108,6 +108,7 @@ class Connection(asyncio.Protocol):
         self._header_bytes = 0
         self._parts: list[bytes] = []
         self._complete = False
+        self._kept_alive = False
         self._framed = False
 
     @property
@@ -118,7 +119,7 @@ class Connection(asyncio.Protocol):
             transport is not None
             and not transport.is_closing()
             and self._complete
-            and self._parser.should_keep_alive()
+            and self._kept_alive
         )
 
     def send(self, request: bytes) -> Exchange:
@@ -208,6 +209,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() >= 200:
             self._complete = True
+            # Only true in here: afterwards the parser has forgotten the message.
+            self._kept_alive = self._parser.should_keep_alive()
 
 
 class UnknownHostError(OSError):

@@ -20,6 +20,11 @@ from penstock.core.errors import ConfigError
 from penstock.transports.http.app import App
 from penstock.transports.http.protocol import Guard, HttpProtocol
 
+try:
+    import uvloop
+except ImportError:  # there is none for Windows
+    uvloop = None  # type: ignore[assignment, unused-ignore]
+
 _BACKLOG: Final = 4096
 _ACCEPTS_PER_TURN: Final = 64
 _OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -208,6 +213,11 @@ class HttpServer(uvicorn.Server):
 async def run(app: App, settings: Server, ready: Callable[[int], None]) -> None:
     """Serves `app` until SIGINT or SIGTERM; a second one ends it without grace."""
     await HttpServer(app, settings).run_until_stopped(ready)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The event loop to serve on: uvloop's where there is one."""
+    return uvloop.new_event_loop() if uvloop is not None else asyncio.new_event_loop()
 
 
 @contextmanager

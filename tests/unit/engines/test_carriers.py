@@ -1,0 +1,62 @@
+"""What both carriers of HTTP engines do with their connections."""
+
+import asyncio
+
+import pytest
+
+from penstock.core.events import Done, TextDelta
+from penstock.core.ports import Timeouts
+from penstock.engines.openai import Config, Engine
+from penstock.testing.engines import play, said
+from penstock.testing.vectors import REQUEST
+
+pytestmark = pytest.mark.usefixtures("carrier")
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+BODY = (
+    b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+    b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+)
+ANSWER = [TextDelta(part=1, text="a"), Done(reason="stop")]
+
+
+async def connections(more: bytes) -> int:
+    """How many connections three runs, one after the other, took."""
+    opened = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                await reader.readexactly(int(length))
+                chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+                writer.write(HEAD + more + b"\r\n" + chunk)
+                await writer.drain()
+                if more:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    quick = Timeouts(connect=2, first_token=5, between_tokens=5)
+    engine = Engine(Config(url=f"http://127.0.0.1:{port}"), quick)
+    try:
+        for _ in range(3):
+            assert said(await play(engine, REQUEST)) == ANSWER
+    finally:
+        await engine.aclose()
+        server.close()
+    return opened
+
+
+async def test_a_connection_is_used_again() -> None:
+    assert await connections(b"") == 1
+
+
+async def test_a_connection_that_is_to_be_closed_is_not() -> None:
+    assert await connections(b"Connection: close\r\n") == 3
