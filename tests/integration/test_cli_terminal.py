@@ -149,7 +149,7 @@ def test_ctrl_c_stops_the_reply_really_and_keeps_what_arrived(tmp_path: Path):
 
 
 def test_ctrl_c_stops_the_embedded_model(tmp_path: Path):
-    with terminal(tmp_path, "chat", "--max-tokens", "900") as screen:
+    with terminal(tmp_path, "chat", "--max-tokens", "900", "--temperature", "0") as screen:
         screen.wait_for(PROMPT)
         screen.type("Tell me a very long story about a dragon.\r")
         screen.wait_for("Once")
