@@ -37,7 +37,7 @@ check: .venv/.test  ## format, lint, types, layers, budget
 	@$(BIN)/python tools/budget.py src && $(BIN)/python tools/budget.py benchmarks
 
 test: .venv/.test  ## the whole suite
-	@tools/system_packages.sh chromium=chromium gcc=gcc
+	@tools/system_packages.sh chromium=chromium
 	@$(BIN)/python -m pytest -m "not soak"
 
 soak: .venv/.test  ## the long runs
@@ -57,7 +57,8 @@ bench-parts: .venv/.test  ## the log, encoders, clients, resuming, the embedded 
 		&& $(BIN)/python -m benchmarks.embedded
 
 docs: .venv/.test  ## build the documentation into site/
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@$(BIN)/python tools/reference.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock:  ## resolve the lock files anew (needs uv)
 	@tools/lock.sh

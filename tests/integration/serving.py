@@ -138,6 +138,7 @@ class Upstream:
         return f"http://127.0.0.1:{self.port}"
 
     def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)  # ends the thread that accepts
         self._server.close()
 
     def _accept(self) -> None:

@@ -50,9 +50,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = None
     context: Annotated[
-        int | None,
+        Annotated[int, Meta(ge=64)] | None,
         Meta(
-            ge=64,
             description="Context of one conversation in tokens. Default: the model's own, 4096 "
             "at most. Memory is taken for `parallel` times as many.",
         ),
@@ -64,17 +63,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int, Meta(ge=0, description="Runs that may wait for a model; more get 429.")
     ] = 64
     threads: Annotated[
-        int | None,
+        Annotated[int, Meta(ge=1)] | None,
         Meta(
-            ge=1,
             description="Threads that compute. Default: as llama.cpp chooses; one for models "
             "under 100 MB.",
         ),
     ] = None
     gpu_layers: Annotated[
-        int | None,
+        Annotated[int, Meta(ge=0)] | None,
         Meta(
-            ge=0,
             description="Layers to put on a GPU, where xllamacpp was built for one. Default: as "
             "many as fit.",
         ),

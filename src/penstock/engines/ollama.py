@@ -37,7 +37,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         dict[str, Secret], Meta(description="Further headers of every request; never shown.")
     ] = {}
     context_size: Annotated[
-        int | None, Meta(ge=1, description="Context in tokens (`num_ctx`); Ollama's own if unset.")
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Context in tokens (`num_ctx`); Ollama's own if unset."),
     ] = None
     keep_alive: Annotated[
         str | None,

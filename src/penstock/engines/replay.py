@@ -50,7 +50,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int, Meta(ge=1, description="How often what comes before the end is played.")
     ] = 1
     fail_after: Annotated[
-        int | None, Meta(ge=0, description="Break the stream after this many events.")
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="Break the stream after this many events."),
     ] = None
 
 

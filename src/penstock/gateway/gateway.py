@@ -104,6 +104,10 @@ class Gateway:
             task.cancel()
         try:
             await self._group.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            # The caller's own error comes back as it was, not wrapped by our tasks' group.
+            if error is None or group.exceptions != (error,):
+                raise
         finally:
             await self.bindings.aclose()
             await self._log.aclose()

@@ -38,7 +38,8 @@ class Metrics:
     """Everything that `/metrics` shows and that isn't known elsewhere.
 
     `requests` by (dialect, binding, model, outcome); `tokens` by (binding, model, kind), where kind
-    is `input` or `output`. Histograms are in seconds.
+    is `input` or `output`. `runs` are alive, `waiting` of them not yet accepted by their engine.
+    Histograms are in seconds.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Metrics:
         self.tokens: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self.readers = 0
         self.runs = 0
+        self.waiting = 0
         self.first_token = Histogram()
         self.gap = Histogram()
         self.log_latency = Histogram()

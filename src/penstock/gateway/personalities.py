@@ -10,7 +10,7 @@ import msgspec
 
 from penstock.config.schema import Defaults
 from penstock.core.cards import Personality
-from penstock.core.errors import UnknownPersonalityError
+from penstock.core.errors import InvalidRequestError, UnknownPersonalityError
 from penstock.core.messages import Message, say
 from penstock.core.request import Request
 
@@ -25,6 +25,8 @@ def apply(
     """
     if request.personality:
         found = personalities.get(request.personality)
+        if found is not None and found.trouble:
+            raise InvalidRequestError(found.trouble, param="personality")
         request = _with(request, found) if found is not None else _without(request)
     if request.freeform and request.sampling.max_tokens is None:
         request = _fill(request, {"max_tokens": defaults.default_max_output_tokens})

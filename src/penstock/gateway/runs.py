@@ -94,6 +94,7 @@ class Run:
     async def run(self) -> None:
         """The whole run. Raises nothing: one engine's bug must not end the others' runs."""
         self._entered = True
+        self._around.metrics.waiting += 1
         try:
             if self._stopped:
                 raise asyncio.CancelledError
@@ -108,6 +109,8 @@ class Run:
             await self._end(_failure(InternalError("internal error")))
         finally:
             self._deadline.stop()
+            if not self._accepted:
+                self._around.metrics.waiting -= 1
             self._count()
 
     async def _try_all(self) -> None:
@@ -139,6 +142,7 @@ class Run:
                         break
                 if not self._accepted:
                     self._accepted = True
+                    self._around.metrics.waiting -= 1
                     batch = [self._start(), *batch]
                 if not batch:
                     continue

@@ -4,7 +4,7 @@ import pytest
 
 from penstock.config.schema import Defaults
 from penstock.core.cards import Personality
-from penstock.core.errors import UnknownPersonalityError
+from penstock.core.errors import InvalidRequestError, UnknownPersonalityError
 from penstock.core.messages import say
 from penstock.core.request import Request, Sampling
 from penstock.gateway.personalities import apply
@@ -45,6 +45,12 @@ def test_parameters_fill_what_is_not_said():
 
 def test_only_free_form_requests_take_the_default_limit():
     assert apply(Request(messages=(USER,)), KNOWN, Defaults()).sampling == Sampling()
+
+
+def test_one_that_cannot_be_used_says_why():
+    scripted = Personality(name="s", conditioning="x", trouble="it is a script")
+    with pytest.raises(InvalidRequestError, match="it is a script"):
+        apply(Request(messages=(USER,), personality="s"), {"s": scripted}, Defaults())
 
 
 def test_an_unknown_personality_is_an_error_but_in_a_legacy_request_a_note():

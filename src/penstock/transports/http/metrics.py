@@ -76,6 +76,7 @@ class _Gateway(Collector):
         ready = self._gateway.trouble() is None
         for name, text, value in (
             ("streams_live", "Runs that are under way", counted.runs),
+            ("queue_length", "Runs that their engine has not yet accepted", counted.waiting),
             ("readers", "Readers of streams, live or not", counted.readers),
             ("ready", "1 when the gateway can generate", int(ready)),
             ("log_writable", "1 when the stream log can be written", int(log.writable)),
