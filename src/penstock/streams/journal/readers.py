@@ -33,6 +33,7 @@ class LocalReader:
         self._after: int = after
         self._archive = archive
         self._over = False
+        self._loop = get_running_loop()  # a system call in Python 3.11: not for every take
 
     async def take(self) -> Sequence[Entry]:
         """See the port."""
@@ -52,7 +53,7 @@ class LocalReader:
                 break
             if live.broken is not None and live.is_lost:
                 raise LogUnavailableError(live.broken.message, retry_after=1.0)
-            await live.change(get_running_loop())
+            await live.change(self._loop)
         self._over = True
         return _NONE
 
