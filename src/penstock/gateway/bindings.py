@@ -137,6 +137,12 @@ class Bindings:
             raise BindingDownError(f"the binding {name!r} is down: {binding.trouble}")
         return binding.engine
 
+    def check_up(self, name: str) -> None:
+        """Raises `BindingDownError` when a binding of this name is down."""
+        binding = self._all.get(name)
+        if binding is not None and binding.state == "down":
+            raise BindingDownError(f"the binding {name!r} is down: {binding.trouble}")
+
     async def refresh(self, older_than: float = FRESH_SECONDS) -> None:
         """Asks every binding whose listing is that old what it offers, all at once."""
         async with self._lock:

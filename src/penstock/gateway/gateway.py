@@ -268,7 +268,12 @@ class Gateway:
             # Perhaps a binding is just coming up, or has learnt a model since it was last asked.
             await self.bindings.started(within=STARTING_SECONDS)
             await self.bindings.refresh(older_than=1.0)
+        try:
             return self._current_router().route(request)
+        except UnknownModelError:
+            # A binding that never came up has no model: its trouble is the better answer.
+            self.bindings.check_up(request.binding or "")
+            raise
 
     def _with_alias(self, request: Request) -> Request:
         alias = self._config.models.get(request.model)

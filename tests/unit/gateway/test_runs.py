@@ -8,6 +8,7 @@ from tests.unit.gateway.gateways import Scripted, ask, events, gateway, read, su
 
 from penstock.config.schema import Config, Model, Server, Streams
 from penstock.core.errors import (
+    BindingDownError,
     ConfigError,
     EngineError,
     EngineRefusedError,
@@ -206,6 +207,8 @@ async def test_a_binding_that_did_not_start_says_why_and_the_others_serve():
         await made.bindings.started(within=5)
         good = events(await read(made, await submit(made, ask(model="m"))))
         assert good[-1] == Done(reason="stop")
+        with pytest.raises(BindingDownError, match="no such file"):
+            await submit(made, ask(binding="b0"))
         last = events(await read(made, await submit(made, ask(binding="b0", model="m"))))[-1]
         assert isinstance(last, Failed)
         assert last.code == "binding_down"
