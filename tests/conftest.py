@@ -7,7 +7,7 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A shell that starts the suite in the background ignores SIGINT, and our children would too."""
+    """A shell that starts us in the background ignores SIGINT, and our children would too."""
     _ = config
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -89,6 +89,20 @@ def test_the_envelope(server: Serving, session: requests.Session):
     assert isinstance(body["execution_time"], float)
 
 
+def test_the_shipped_personalities_speak_as_they_should(server: Serving, session: requests.Session):
+    said = {}
+    for name in ("lollms", "my_coolbot"):
+        asked = prompt("What is the capital of Italy?", personality=name, stream=False)
+        asked["parameters"] = {"temperature": 0}
+        reply = session.post(server.url + "/api/v1/generate", json=asked, timeout=30).json()
+        (item,) = reply["output"]
+        assert item["metadata"]["finish_reason"] == "stop"
+        said[name] = item["data"]
+    assert "Rome" in said["lollms"]
+    assert "beep" in said["my_coolbot"].lower()  # its prompt is heard, also by a tiny model
+    assert "beep" not in said["lollms"].lower()
+
+
 def test_a_legacy_prompt_is_answered_as_plain_text(server: Serving, session: requests.Session):
     asked = {"prompt": "What is the capital of France?", "personality": None, "stream": False}
     reply = session.post(server.url + "/api/v1/generate", json=asked, timeout=30)
