@@ -53,7 +53,8 @@ class Exchange:
                 return b""
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            self._waiter = self._connection.loop.create_future()
+            await self._waiter
         parts = self._parts
         self._parts = []
         if self._size > _FULL:

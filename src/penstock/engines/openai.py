@@ -150,7 +150,13 @@ class Engine:
                     yield batch
                 if chunks.ended:
                     return
-                data = await _next(reply, chunks)
+                try:
+                    data = await reply.read()
+                except GatewayError:
+                    # A connection that breaks after the last word broke nothing.
+                    if not chunks.complete:
+                        raise
+                    data = b""
             yield _heard(events.end(), chunks) + chunks.end()
 
     async def models(self) -> Sequence[ModelCard]:
@@ -224,16 +230,6 @@ async def _beginning(reply: Reply) -> bytes:
         if begun:
             return begun
     return b""
-
-
-async def _next(reply: Reply, chunks: Chunks) -> bytes:
-    """The next bytes. A connection that breaks after the last word broke nothing."""
-    try:
-        return await reply.read()
-    except GatewayError:
-        if not chunks.complete:
-            raise
-        return b""
 
 
 def _heard(events: Sequence[ServerSentEvent], chunks: Chunks) -> list[Event]:

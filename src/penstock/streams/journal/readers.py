@@ -53,7 +53,14 @@ class LocalReader:
                 break
             if live.broken is not None and live.is_lost:
                 raise LogUnavailableError(live.broken.message, retry_after=1.0)
-            await live.change(self._loop)
+            waiter = self._loop.create_future()
+            live.waiters.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter in live.waiters:
+                    live.waiters.remove(waiter)
+                raise
         self._over = True
         return _NONE
 

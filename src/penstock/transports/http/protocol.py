@@ -72,6 +72,11 @@ class Connection:
         if idle and cycle.chunked_encoding and not cycle.flow.write_paused:
             cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
+    def push(self, data: bytes) -> bool:
+        """Writes a chunk of the body now, or says that it must be sent in the ordinary way."""
+        cycle = self._cycle
+        return isinstance(cycle, Cycle) and cycle.push(data)
+
     def begin(self) -> None:
         """The handler starts, in the current task."""
         self._task = asyncio.current_task()

@@ -206,6 +206,7 @@ class Pump:
         Raises `AbortedResponseError` after a failure that a clean end would hide.
         """
         visit, frame, touch = self._visit, self._frame, self._heart.touch
+        push = visit.connection.push
         while entries:
             if len(entries) > _SLICE:
                 entries = await self._in_slices(entries)
@@ -215,7 +216,8 @@ class Pump:
                 await self._end(last, data)
                 return
             if data:
-                await visit.write(data)
+                if not push(data):
+                    await visit.write(data)
                 touch()
             entries = await take()
         await visit.finish(b"")
