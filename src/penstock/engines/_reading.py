@@ -25,10 +25,10 @@ class Events:
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """The events that `data` completes. Raises `EngineProtocolError` for an endless line."""
-        if self._clean and data.count(b"\n") == 2 and b"\r" not in data:
-            # One event in a read, the usual case of a model that is not far ahead.
-            if data[:6] == _PREFIX and data[-2:] == b"\n\n":
-                return [ServerSentEvent(data[6:-2])]
+        # One event in a read, the usual case of a model that is not far ahead.
+        alone = self._clean and data.count(b"\n") == 2 and b"\r" not in data
+        if alone and data[:6] == _PREFIX and data[-2:] == b"\n\n":
+            return [ServerSentEvent(data[6:-2])]
         if (
             (self._clean or not self._begun)
             and data.startswith(_PREFIX)
