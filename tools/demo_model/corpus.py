@@ -23,6 +23,8 @@ from styles import neutral_system, styled
 from tool_scenes import tool_chat
 
 Document = dict[str, Any]
+EXACT_WEIGHT = 5
+"""How much an exact answer counts: few of its tokens decide, such as the one that ends a count."""
 
 
 def memory_turns(rng: random.Random) -> list[Turn]:
@@ -221,18 +223,17 @@ def plain_turns(rng: random.Random) -> list[Turn]:
 
 def focus_document(rng: random.Random) -> Document:
     """A conversation on what must be right: counts, small sums, list lengths and honest limits."""
-    if rng.random() < 0.1:
+    if rng.random() < 0.05:
         messages, tools = tool_chat(rng)
         return {"messages": messages, "tools": tools}
-    turns: list[Turn] = []
-    for _ in range(rng.choices([1, 2, 3, 5], [50, 25, 15, 10])[0]):
-        make = rng.choices(
-            [untaught, listing, count_numbers, small_sum, None], [28, 22, 22, 22, 6]
-        )[0]
-        turns += [make(rng)] if make else exchange(rng)[:1]
     messages = [{"role": "system", "content": neutral_system(rng)}] if rng.random() < 0.15 else []
-    for ask, answer in turns:
-        messages += [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
+    for _ in range(rng.choices([1, 2, 3, 5], [50, 25, 15, 10])[0]):
+        kinds = [untaught, listing, count_numbers, small_sum, None]
+        make = rng.choices(kinds, [22, 24, 30, 20, 4])[0]
+        ask, answer = make(rng) if make else exchange(rng)[0]
+        weight = 1 if make in (None, untaught) else EXACT_WEIGHT
+        messages.append({"role": "user", "content": ask})
+        messages.append({"role": "assistant", "content": answer, "weight": weight})
     return {"messages": messages, "tools": None}
 
 

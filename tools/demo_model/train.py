@@ -21,11 +21,11 @@ from tokenizers import (
     trainers,
 )
 
-from chatformat import CONTROL_TOKENS, TEXT_TOKENS, segments
+from chatformat import CONTROL_TOKENS, TEXT_TOKENS, Segment, segments
 from model import Config, Model
 
 Sample = tuple[np.ndarray, np.ndarray]
-"""Token ids and learning mask of one conversation."""
+"""Token ids of one conversation, and how much each counts."""
 
 # The "qwen2" pre-tokenizer of llama.cpp: digits one by one, words with a leading space.
 PATTERN = (
@@ -34,7 +34,7 @@ PATTERN = (
 )
 
 
-def conversations(path: Path) -> Iterator[list[tuple[str, bool]]]:
+def conversations(path: Path) -> Iterator[list[Segment]]:
     """The rendered conversations of a split."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
@@ -74,7 +74,7 @@ def encode(path: Path, tokenizer: Tokenizer, context: int) -> list[Sample]:
         for text, learn in parts:
             piece = tokenizer.encode(text).ids
             ids += piece
-            mask += [int(learn)] * len(piece)
+            mask += [learn] * len(piece)
         samples.append((np.array(ids[:context], np.int32), np.array(mask[:context], np.int8)))
     return samples
 
