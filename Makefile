@@ -1,0 +1,56 @@
+# What can be done here. `make` prints this list.
+SHELL := /bin/sh
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: help setup run check test soak vectors docs bench bench-peers lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/.made:
+	@test -n "$(PYTHON)" || { echo "Penstock needs Python 3.11 or later" >&2; exit 1; }
+	@echo "Making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv && touch $@
+
+.venv/.run: .venv/.made locks/run.txt pyproject.toml
+	@echo "Installing what the gateway needs (hashes checked)"
+	@$(INSTALL) --require-hashes -r locks/run.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@
+
+.venv/.test: .venv/.run locks/test.txt
+	@echo "Installing what the tests need (hashes checked)"
+	@$(INSTALL) --require-hashes -r locks/test.txt && touch $@
+
+setup: .venv/.run  ## make .venv with the command `penstock`
+
+run: setup  ## serve the embedded model on 127.0.0.1:9601
+	@$(BIN)/penstock serve
+
+check: .venv/.test  ## format, lint, types, layers, budget
+	@$(BIN)/ruff format --check --quiet src tests tools benchmarks
+	@$(BIN)/ruff check --quiet src tests tools benchmarks
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
+	@$(BIN)/python tools/budget.py src && $(BIN)/python tools/budget.py benchmarks
+
+test: .venv/.test  ## the whole suite
+	@tools/system_packages.sh chromium=chromium gcc=gcc
+	@$(BIN)/python -m pytest -m "not soak"
+
+soak: .venv/.test  ## the long runs
+	@$(BIN)/python -m pytest -m soak --timeout 3600
+
+vectors: .venv/.test  ## write golden vectors anew; the diff is the review
+	@$(BIN)/python -m penstock.testing.vectors
+
+docs: .venv/.test  ## build the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+lock:  ## resolve the lock files anew (needs uv)
+	@tools/lock.sh
+
+clean:  ## remove what was built
+	rm -rf .venv .venvs build site .mypy_cache .ruff_cache .pytest_cache .hypothesis

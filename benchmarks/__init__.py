@@ -1,0 +1,1 @@
+"""Measures Penstock, alone and beside its peers. Nothing here is part of the product."""

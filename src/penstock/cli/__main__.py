@@ -1,0 +1,47 @@
+"""The command `penstock`."""
+
+import os
+
+import click
+
+from penstock.cli.chat import chat
+from penstock.cli.doctor import doctor
+from penstock.cli.models import models
+from penstock.cli.serve import serve
+from penstock.cli.stream import stream
+from penstock.cli.tail import tail
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="penstock", prog_name="penstock")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """A streaming gateway for language models in which every generation is a durable log.
+
+    `penstock chat` works at once, with a tiny model in this very process. `penstock serve` offers
+    it, and whatever else is configured, to the clients that you have, on http://127.0.0.1:9601.
+
+    \b
+    Examples:
+      penstock chat
+      penstock stream "Tell me a story about a lighthouse."
+      penstock serve --config config.toml
+      penstock models
+      penstock tail                     the newest streams
+      penstock tail STREAM_ID           follow one, or show it again
+      penstock doctor                   what is wrong, and how to fix it
+
+    \b
+    Configuration: ./config.toml, else penstock/config.toml in $XDG_CONFIG_HOME (~/.config);
+    each key also from the environment, as in PENSTOCK_SERVER__PORT=9700.
+    `penstock COMMAND -h` says more.
+    """
+    if "NO_COLOR" in os.environ:
+        ctx.color = False
+
+
+for _command in (serve, stream, chat, models, tail, doctor):
+    main.add_command(_command)
+
+if __name__ == "__main__":
+    main(prog_name="penstock")

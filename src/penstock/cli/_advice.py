@@ -1,0 +1,44 @@
+"""What to do about an error, for a person at a terminal."""
+
+from typing import Final
+
+from penstock.core.errors import (
+    BindingDownError,
+    EngineRefusedError,
+    EngineTimeoutError,
+    GatewayError,
+    InvalidKeyError,
+    LogUnavailableError,
+    MissingKeyError,
+    UnknownBindingError,
+    UnknownModelError,
+    UnknownStreamError,
+    UnsupportedParameterError,
+    from_code,
+)
+from penstock.core.events import Failed
+
+_KEY: Final = "give the key as [client.api] token (api.token in a client file), or as PENSTOCK_KEY"
+_ADVICE: Final[tuple[tuple[type[GatewayError], str], ...]] = (
+    (UnknownModelError, "`penstock models` lists what there is"),
+    (UnknownBindingError, "`penstock models` lists what there is"),
+    (UnknownStreamError, "`penstock tail` alone lists the newest streams"),
+    (UnsupportedParameterError, "leave it out, or choose another model"),
+    (BindingDownError, "`penstock doctor` says what to fix"),
+    (LogUnavailableError, "is the disk full? `penstock doctor` looks"),
+    (InvalidKeyError, _KEY),
+    (MissingKeyError, _KEY),
+    (EngineRefusedError, "`penstock doctor` checks the binding's key"),
+    (EngineTimeoutError, "the limit is defaults.timeout of [client], or [timeouts] of the server"),
+)
+
+
+def explain(error: GatewayError) -> str:
+    """Its message, and what to do where the message doesn't say."""
+    advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), None)
+    return f"{error.message}; {advice}" if advice else error.message
+
+
+def of_event(failed: Failed) -> GatewayError:
+    """The error that a stream ended with."""
+    return from_code(failed.code, failed.message)

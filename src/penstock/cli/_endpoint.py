@@ -1,0 +1,83 @@
+"""A server, or any OpenAI-compatible endpoint, as somebody who answers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Final
+
+from penstock.client.aio import Answering, AsyncClient, Received
+from penstock.core.cards import BindingCard, ModelCard
+from penstock.core.errors import GatewayError
+from penstock.core.events import Entry, Seq
+from penstock.core.ports import StreamInfo
+from penstock.core.request import Request
+
+_CANCEL_SECONDS: Final = 2.0
+
+
+class Endpoint:
+    """`foreign`: not found by us but named by the user, so its default model is unknown."""
+
+    def __init__(self, client: AsyncClient, *, foreign: bool) -> None:
+        self._client = client
+        self.address = client.url
+        self.default_model = None if foreign else "default"
+
+    @asynccontextmanager
+    async def ask(self, request: Request) -> AsyncIterator["RemoteAnswer"]:
+        """Leaving before the end closes the connection, and cancels the run of a Penstock."""
+        async with self._client.chat(request) as answering:
+            try:
+                yield RemoteAnswer(answering)
+            finally:
+                if answering.stream is not None and not answering.ended:
+                    with suppress(GatewayError, TimeoutError):
+                        async with asyncio.timeout(_CANCEL_SECONDS):
+                            await self._client.cancel(answering.stream)
+
+    async def models(self) -> Sequence[ModelCard]:
+        """What can be asked for."""
+        return await self._client.models()
+
+    async def bindings(self) -> Sequence[BindingCard]:
+        """Not part of this API."""
+        return ()
+
+    @asynccontextmanager
+    async def follow(self, stream: str, after: Seq) -> AsyncIterator[AsyncIterator[Entry]]:
+        """Past and live."""
+        async with aclosing(self._client.follow(stream, after)) as entries:
+            yield entries
+
+    async def recent(self, limit: int) -> Sequence[StreamInfo]:
+        """The newest."""
+        return await self._client.streams(limit)
+
+
+class RemoteAnswer:
+    """An answer over HTTP."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self.stream = answering.stream
+
+    @property
+    def malformed(self) -> int:
+        """How many events made no sense."""
+        return self._answering.malformed
+
+    @property
+    def exchange(self) -> dict[str, object]:
+        """What was sent and answered, without the key."""
+        asked = self._answering.asked
+        return {
+            "url": asked.url,
+            "request_headers": dict(asked.headers),
+            "payload": dict(asked.body),
+            "status": self._answering.status,
+            "response_headers": dict(self._answering.headers),
+        }
+
+    async def take(self) -> Sequence[Received]:
+        """All that has come since."""
+        return await self._answering.take()

@@ -1,0 +1,55 @@
+"""The only place that prints. What a model says is shown without the control characters in it."""
+
+import re
+from typing import Final
+
+import click
+from rich.console import Console, RenderableType
+
+from penstock.wire import json
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What could move the cursor, retitle the window or answer in the user's name; not LF and TAB."""
+
+_WIDE: Final = 240
+
+
+def clean(text: str) -> str:
+    """Text of others, made harmless for a terminal."""
+    return _CONTROL.sub("", text)
+
+
+def say(text: str = "", *, dim: bool = False, bold: bool = False) -> None:
+    """One line on standard output."""
+    click.secho(clean(text), dim=dim or None, bold=bold or None)
+
+
+def write(text: str, *, dim: bool = False, colour: str | None = None) -> None:
+    """A piece of text, at once and without a line end."""
+    click.secho(clean(text), nl=False, dim=dim or None, fg=colour)
+
+
+def note(text: str, *, dim: bool = True) -> None:
+    """One line on standard error, beside the result."""
+    click.secho(clean(text), err=True, dim=dim or None)
+
+
+def trouble(text: str) -> None:
+    """What went wrong and what to do, on standard error."""
+    click.secho(f"penstock: {clean(text)}", err=True, fg="red")
+
+
+def machine(value: object) -> None:
+    """One line of JSON on standard output."""
+    click.echo(json.encode(value).decode())
+
+
+def draw(what: RenderableType) -> None:
+    """A table or another thing of rich's."""
+    console().print(what)
+
+
+def console() -> Console:
+    """A console of rich on standard output as it is now; wide where nobody looks."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=_WIDE)

@@ -1,0 +1,239 @@
+"""OpenAI's chat completions as a client sees them: the body to send, and the answer's events.
+
+Source of the shapes: the API reference of `POST /chat/completions` and its streamed chunks, and the
+variants that compatible servers send (`reasoning_content`, `reasoning`, flat `reasoning_tokens`).
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from penstock.core.errors import EngineError, EngineProtocolError
+from penstock.core.events import (
+    Done,
+    Event,
+    Failed,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from penstock.core.messages import Message
+from penstock.core.request import Request
+from penstock.wire import json, sse
+from penstock.wire.lines import Lines
+
+_REASONS: Final[dict[str, FinishReason]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "filtered",
+}
+_REASONING_PART: Final = 0
+_TEXT_PART: Final = 1
+_FIRST_CALL_PART: Final = 2
+
+
+class Received(msgspec.Struct, frozen=True):
+    """One event as it came: its raw text, what it said, and what was wrong with it if anything."""
+
+    raw: bytes
+    events: tuple[Event, ...] = ()
+    trouble: str | None = None
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _Call(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int | None = 0
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+
+class _Error(msgspec.Struct):
+    message: str | None = None
+    code: str | int | None = None
+    type: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: _Error | str | None = None
+
+
+def body(request: Request, *, ask_usage: bool) -> dict[str, object]:
+    """The body, its first keys in the order of the streaming demonstration."""
+    sampling = request.sampling
+    values: dict[str, object] = {
+        "model": request.model,
+        "messages": [_message(message) for message in request.messages],
+        "stream": True,
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "stop": list(sampling.stop) or None,
+        "seed": sampling.seed,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "stream_options": {"include_usage": True} if ask_usage else None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _message(message: Message) -> dict[str, object]:
+    values: dict[str, object] = {"role": message.role, "content": message.text}
+    if message.tool_call_id is not None:
+        values["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        values["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    return values
+
+
+class Completion:
+    """Reads one streamed answer. What makes no sense is counted, named and skipped."""
+
+    def __init__(self) -> None:
+        self._lines = Lines()
+        self._events = sse.Decoder()
+        self._reason: FinishReason | None = None
+        self._said_done = False
+        self._failed = False
+        self._calls: dict[tuple[int, int], str] = {}
+        self.malformed = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing that counts can follow."""
+        return self._said_done or self._failed
+
+    def feed(self, data: bytes) -> list[Received]:
+        """The events that `data` completes, malformed ones included."""
+        try:
+            return [
+                self._read(received.data)
+                for line in self._lines.feed(data)
+                for received in self._events.feed(line)
+            ]
+        except ValueError as error:
+            raise EngineProtocolError(f"the answer can't be read: {error}") from error
+
+    def whole(self, data: bytes) -> Received:
+        """The answer of a server that does not stream: one JSON object."""
+        return self._read(data)
+
+    def end(self) -> Done | Failed:
+        """How it ended, once the body has. An answer that just stops is a failure."""
+        if self._reason is not None or self._said_done:
+            return Done(reason=self._reason or "stop")
+        return Failed(
+            code=EngineProtocolError.code,
+            message="the answer stopped without saying that it was finished (no finish_reason and "
+            "no [DONE]); what arrived may be incomplete",
+            retryable=True,
+        )
+
+    @property
+    def failed(self) -> bool:
+        """Whether the server has said that it failed."""
+        return self._failed
+
+    def _read(self, data: bytes) -> Received:
+        if data.strip() == b"[DONE]":
+            self._said_done = True
+            return Received(data)
+        try:
+            chunk = json.decode(data, _Chunk, EngineProtocolError)
+        except EngineProtocolError as error:
+            self.malformed += 1
+            return Received(data, trouble=error.message)
+        if chunk.error is not None:
+            self._failed = True
+            return Received(data, (_failure(chunk.error),))
+        events = [event for choice in chunk.choices or () for event in self._choice(choice)]
+        if chunk.usage is not None:
+            events.append(_usage(chunk.usage))
+        return Received(data, tuple(events))
+
+    def _choice(self, choice: _Choice) -> Iterator[Event]:
+        number = choice.index or 0
+        delta = choice.delta or choice.message or _Delta()
+        reasoning = delta.reasoning_content or delta.reasoning
+        if reasoning:
+            yield ReasoningDelta(part=_REASONING_PART, text=reasoning, choice=number)
+        if delta.content:
+            yield TextDelta(part=_TEXT_PART, text=delta.content, choice=number)
+        for place, call in enumerate(delta.tool_calls or ()):
+            yield self._call(number, place, call)
+        if choice.finish_reason is not None:
+            self._reason = _REASONS.get(choice.finish_reason, "stop")
+
+    def _call(self, number: int, place: int, call: _Call) -> ToolCallDelta:
+        index = place if call.index is None else call.index
+        key = self._calls.setdefault((number, index), call.id or f"call_{index}")
+        function = call.function or _Function()
+        return ToolCallDelta(
+            part=_FIRST_CALL_PART + index,
+            call=key,
+            name=function.name,
+            arguments=function.arguments or "",
+            choice=number,
+        )
+
+
+def _failure(error: _Error | str) -> Failed:
+    message = error if isinstance(error, str) else error.message or error.type or "no reason given"
+    return Failed(
+        code=EngineError.code, message=f"the server ended the answer with an error: {message}"
+    )
+
+
+def _usage(usage: _Usage) -> Usage:
+    inputs = usage.prompt_tokens_details or _Details()
+    outputs = usage.completion_tokens_details or _Details()
+    return Usage(
+        input_tokens=usage.prompt_tokens or 0,
+        output_tokens=usage.completion_tokens or 0,
+        reasoning_tokens=usage.reasoning_tokens or outputs.reasoning_tokens,
+        cached_tokens=inputs.cached_tokens,
+    )

@@ -1,0 +1,57 @@
+"""One native stream being read, across as many connections as it takes. No I/O."""
+
+from urllib.parse import quote
+
+from penstock.core.errors import EngineProtocolError
+from penstock.core.events import BEGINNING, TERMINAL, Entry, Seq
+from penstock.wire import native, sse
+from penstock.wire.lines import Lines
+
+
+class Reading:
+    """Knows what to ask for, what has come, and whether that is all.
+
+    Every entry is given out once and in order, however often the connection breaks.
+    """
+
+    def __init__(self, stream: str, after: Seq = BEGINNING) -> None:
+        self.path = f"/streams/{quote(stream, safe='')}"
+        self.after = after
+        self.finished = False
+        self.reconnected()
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The query of the next connection."""
+        return {"after": str(self.after)}
+
+    def reconnected(self) -> None:
+        """A new connection begins: what an old one left unfinished is forgotten."""
+        self._lines = Lines()
+        self._events = sse.Decoder()
+
+    def feed(self, data: bytes) -> list[Entry]:
+        """The entries that `data` completes. Raises `EngineProtocolError` for what is none.
+
+        A type of event that this version does not know is skipped; its place is remembered.
+        """
+        found: list[Entry] = []
+        try:
+            for line in self._lines.feed(data):
+                for received in self._events.feed(line):
+                    self._take(received.data, found)
+        except ValueError as error:
+            raise EngineProtocolError(f"the stream can't be read: {error}") from error
+        return found
+
+    def _take(self, data: bytes, found: list[Entry]) -> None:
+        entry = native.entry(data)
+        seq = entry.seq if isinstance(entry, Entry) else entry
+        if seq <= self.after:
+            return
+        if seq != self.after + 1:
+            raise EngineProtocolError(f"event {seq} came after event {self.after}")
+        self.after = seq
+        if isinstance(entry, Entry):
+            self.finished = isinstance(entry.event, TERMINAL)
+            found.append(entry)

@@ -1,0 +1,165 @@
+"""The composition root: configuration to objects. The only module that names implementations."""
+
+import ipaddress
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Final, cast
+
+import msgspec
+
+from penstock import registry
+from penstock.config import loading, paths, personalities
+from penstock.config.schema import Config
+from penstock.core.errors import ConfigError
+from penstock.core.ports import Dialect, Engine, StreamLog
+from penstock.gateway.bindings import Binding
+from penstock.gateway.gateway import Gateway, Parts, now_ms
+from penstock.gateway.metrics import Metrics
+
+OLLAMA_URL: Final = "http://127.0.0.1:11434"
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """A server that accepts connections."""
+
+    url: str
+    gateway: Gateway
+
+
+def implicit_bindings(environment: Mapping[str, str]) -> dict[str, dict[str, object]]:
+    """What answers without any `[bindings]`: a small model, a local Ollama, OpenAI's variables."""
+    found: dict[str, dict[str, object]] = {
+        "embedded": {"engine": "llamacpp"},
+        "ollama": {"engine": "ollama", "url": OLLAMA_URL},
+    }
+    key, url = environment.get("OPENAI_API_KEY"), environment.get("OPENAI_BASE_URL")
+    if key or url:
+        table: dict[str, object] = {"engine": "openai"}
+        if key:
+            table["key"] = {"env": "OPENAI_API_KEY"}
+        if url:
+            table["url"] = url
+        found["openai"] = table
+    return found
+
+
+@asynccontextmanager
+async def open_gateway(
+    config: Config, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Gateway]:
+    """A gateway on this configuration, in this process. Its bindings come up in the background.
+
+    Raises `ConfigError` for what is wrong before anything starts.
+    """
+    environment = os.environ if environment is None else environment
+    metrics = Metrics()
+    found = bindings(config, environment)
+    check_names(config, found)
+    speakers = personalities.load(config)
+    log = await _open_log(config, metrics)
+    parts = Parts(
+        config=config,
+        log=log,
+        bindings=found,
+        dialects=dialects(),
+        personalities=speakers,
+        version=version("penstock"),
+        metrics=metrics,
+    )
+    async with Gateway(parts) as gateway:
+        yield gateway
+
+
+async def serve(
+    config: Config,
+    on_ready: Callable[[Serving], None],
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Serves until SIGINT or SIGTERM. `on_ready` is called once connections are accepted."""
+    check_exposure(config)
+    app_module = registry.load("transports", "http")
+    async with open_gateway(config, environment) as gateway:
+        app = app_module.create_app(gateway, config.server)
+
+        def ready(port: int) -> None:
+            host = config.server.host
+            shown = f"[{host}]" if ":" in host else host
+            on_ready(Serving(f"http://{shown}:{port}", gateway))
+
+        await app_module.run(app, config.server, ready)
+
+
+def check_exposure(config: Config) -> None:
+    """Raises `ConfigError` when the gateway would be open to the network without a key."""
+    server, security = config.server, config.security
+    keyed = security.allowed_api_keys or security.admin_keys
+    if keyed or server.insecure or is_loopback(server.host):
+        return
+    raise ConfigError(
+        f"server.host is {server.host!r}, which others can reach, and no key is configured: set "
+        "[security] allowed_api_keys, or start with --insecure if everybody may use it",
+        param="server.host",
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bindings(config: Config, environment: Mapping[str, str]) -> list[Binding]:
+    """Every `[bindings.NAME]` as an object; nothing is started."""
+    tables = config.bindings or implicit_bindings(environment)
+    found = []
+    for name, table in tables.items():
+        engine_name = loading.engine_of(name, table)
+        module = registry.load("engines", engine_name)
+        settings = loading.convert_binding(name, table, module.Config, environment)
+        engine = cast("Engine", module.Engine(settings, config.timeouts))
+        found.append(
+            Binding(
+                name,
+                engine_name,
+                engine,
+                model=getattr(settings, "model", None),
+                url=getattr(settings, "url", None),
+                optional=not config.bindings and name == "ollama",
+            )
+        )
+    return found
+
+
+def check_names(config: Config, found: list[Binding]) -> None:
+    """Raises `ConfigError` when an alias or a default names a binding that is not there."""
+    known = {binding.name for binding in found}
+    named = {f"models.{alias}.binding": model.binding for alias, model in config.models.items()}
+    for field in config.defaults.__struct_fields__:
+        if field.endswith("_binding") and getattr(config.defaults, field):
+            named[f"defaults.{field}"] = getattr(config.defaults, field)
+    for path, binding in named.items():
+        if binding not in known:
+            raise ConfigError(
+                f"{path}: no binding named {binding!r}; known: {', '.join(sorted(known))}",
+                param=path,
+            )
+
+
+def dialects() -> list[Dialect]:
+    """Every dialect that is registered."""
+    names = sorted(registry.names("dialects"))
+    return [registry.load("dialects", name).Dialect() for name in names]
+
+
+async def _open_log(config: Config, metrics: Metrics) -> StreamLog:
+    module = registry.load("streams", config.streams.log)
+    folder = paths.streams_folder(config)
+    log = module.Log(config.streams, folder, now_ms, metrics.log_latency.observe)
+    await log.open()
+    return cast("StreamLog", log)

@@ -1,0 +1,1 @@
+"""What `config.toml` may say, where it lies, and how it is read."""

@@ -1,0 +1,53 @@
+"""Where configuration, data and state lie. XDG's folders; `XDG_*_HOME` is honoured.
+
+Nothing is created here: whoever writes makes its folder.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from penstock.config.schema import Config
+
+_NAME: Final = "penstock"
+
+
+def config_folder() -> Path:
+    """`~/.config/penstock`."""
+    return platformdirs.user_config_path(_NAME, appauthor=False)
+
+
+def data_folder() -> Path:
+    """`~/.local/share/penstock`."""
+    return platformdirs.user_data_path(_NAME, appauthor=False)
+
+
+def state_folder() -> Path:
+    """`~/.local/state/penstock`."""
+    return platformdirs.user_state_path(_NAME, appauthor=False)
+
+
+def streams_folder(config: Config) -> Path:
+    """Where the journal lies: `[streams] folder`, else `streams` in the state folder."""
+    chosen = config.streams.folder
+    return Path(chosen).expanduser() if chosen else state_folder() / "streams"
+
+
+def personalities_folder(config: Config) -> Path | None:
+    """`[paths] personalities_folder`, if there is one."""
+    chosen = config.paths.personalities_folder
+    return Path(chosen).expanduser() if chosen else None
+
+
+def history_file() -> Path:
+    """What was typed in `penstock chat`, for its arrow keys."""
+    return state_folder() / "chat_history"
+
+
+def find_config(folder: Path) -> Path | None:
+    """The configuration that counts without `--config`: `folder`'s own, the user's, or none."""
+    for candidate in (folder / "config.toml", config_folder() / "config.toml"):
+        if candidate.is_file():
+            return candidate
+    return None

@@ -1,0 +1,1 @@
+"""The nouns of Penstock. No I/O, no clock, no logging."""

@@ -1,0 +1,110 @@
+"""What is asked of an engine, independent of who asked and in which dialect."""
+
+from typing import Literal
+
+import msgspec
+
+from penstock.core.messages import ImagePart, Message
+
+Modality = Literal["text", "image", "audio", "video"]
+Effort = Literal["none", "minimal", "low", "medium", "high"]
+ToolMode = Literal["none", "auto", "required"]
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How to sample. `None` means: as the engine does by default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repeat_penalty: float | None = None
+    repeat_last_n: int | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+
+
+class ToolSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A function that the model may call. `parameters` is its JSON schema."""
+
+    name: str
+    description: str | None = None
+    parameters: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    strict: bool | None = None
+
+
+class ToolChoice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether a tool must be called; `name` picks one."""
+
+    mode: ToolMode = "auto"
+    name: str | None = None
+
+
+class ReplyFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the answer must be: any JSON object, or JSON that obeys `schema`."""
+
+    kind: Literal["json_object", "json_schema"]
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One generation. The head of its stream in the log, so it never holds a key.
+
+    `model`: as the client named it; empty means the default. `binding`, `personality`: lollms' own
+    choice of who answers; `own_system`: the client's system prompt replaces the personality's.
+    `freeform`: `[defaults]` fill what is not said, and sampling parameters that the binding can't
+    use are ignored by name instead of refused. `stream` and `include_usage` are wishes of the first
+    reader, kept so that the stream can be rendered tomorrow as it was today; `legacy` marks lollms'
+    old `prompt` form, `plain` one that takes its whole answer as bare text. `ignored`: published
+    hints that were not honoured, named in the answer.
+    """
+
+    model: str = ""
+    messages: tuple[Message, ...] = ()
+    modality: Modality = "text"
+    sampling: Sampling = Sampling()
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    reply_format: ReplyFormat | None = None
+    effort: Effort | None = None
+    choices: int = 1
+    binding: str | None = None
+    personality: str | None = None
+    own_system: bool = False
+    freeform: bool = False
+    stream: bool = False
+    include_usage: bool = False
+    legacy: bool = False
+    plain: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+_SAMPLING_FIELDS = tuple(field for field in Sampling.__struct_fields__ if field != "max_tokens")
+
+
+def features(request: Request) -> frozenset[str]:
+    """The names of everything in this request that an engine must be able to honour.
+
+    `max_tokens`, messages and streaming are asked of every engine and are not named.
+    """
+    found = {name for name in _SAMPLING_FIELDS if getattr(request.sampling, name) not in (None, ())}
+    optional: dict[str, object] = {
+        "tools": request.tools,
+        "tool_choice": request.tool_choice,
+        "parallel_tool_calls": request.parallel_tool_calls is not None,
+        "reply_format": request.reply_format,
+        "effort": request.effort,
+        "choices": request.choices > 1,
+        "images": any(isinstance(part, ImagePart) for m in request.messages for part in m.parts),
+    }
+    return frozenset(found | {name for name, asked in optional.items() if asked})

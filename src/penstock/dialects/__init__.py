@@ -1,0 +1,1 @@
+"""One file per public API shape: `Dialect` and `Encoder`."""

@@ -1,0 +1,221 @@
+"""lollms' listings (1.3 and 1.7). None holds a secret or an absolute path of the server."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import PurePath
+from typing import Final
+
+import msgspec
+
+from penstock.core.cards import BindingCard, ModelCard, Personality
+from penstock.core.ports import Found
+from penstock.wire import json
+
+FOLDERS: Final = (
+    "ttt",
+    "tti",
+    "ttv",
+    "ttm",
+    "tts",
+    "stt",
+    "audio2audio",
+    "i2i",
+    "gguf",
+    "diffusers_models",
+)
+"""The ten kinds of `list_models`, always all."""
+
+DEFAULTS: Final = (
+    "ttt_binding",
+    "tti_binding",
+    "tts_binding",
+    "stt_binding",
+    "ttv_binding",
+    "ttm_binding",
+    "default_context_size",
+    "default_max_output_tokens",
+)
+"""The keys of `get_default_bindings`, always all."""
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The answer of `health`."""
+
+    status: str
+    version: str
+    api_key_required: bool
+
+
+class BindingType(msgspec.Struct, frozen=True):
+    """A *binding type* is an engine."""
+
+    type_name: str
+    display_name: str
+    version: str
+    author: str
+    description: str
+    requirements: tuple[str, ...]
+    supports_streaming: bool
+    documentation_url: str
+    supported_output_modalities: tuple[str, ...]
+    supported_input_modalities: tuple[str, ...]
+
+
+class BindingInstance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A *binding instance* is a binding."""
+
+    type: str
+    binding_instance_name: str
+    default_model: str | None
+    state: str
+    host: str = ""
+
+
+class Bindings(msgspec.Struct, frozen=True):
+    """The answer of `list_bindings`."""
+
+    binding_types: dict[str, BindingType]
+    binding_instances: dict[str, BindingInstance]
+
+
+class Who(msgspec.Struct, frozen=True):
+    """A personality."""
+
+    name: str
+    author: str
+    version: str
+    description: str
+    category: str
+    language: str
+    tags: tuple[str, ...]
+    icon: str
+    is_scripted: bool
+    path: str
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of a binding, with its nulls. `size` in bytes, `modified_at` in ISO 8601."""
+
+    name: str
+    size: int | None
+    modified_at: str | None
+    quantization_level: str | None
+    format: str | None
+    family: str | None
+    families: tuple[str, ...] | None
+    parameter_size: str | None
+    context_size: int | None
+    max_output_tokens: int | None
+    template: str | None = None
+    license: str | None
+    homepage: str | None = None
+    supports_vision: bool
+    supports_audio: bool
+    details: dict[str, str]
+
+
+def answer(found: Found) -> bytes:
+    """The answer of a listing route."""
+    match found.query.operation:
+        case "health":
+            body: object = Health("ok", found.version, found.key_required)
+        case "bindings":
+            body = _bindings(found)
+        case "binding_models":
+            models = [_model(card) for card in found.models]
+            body = {"binding_instance_name": found.query.name, "models": models}
+        case "personalities":
+            body = {"personalities": {who.name: _who(who) for who in found.personalities}}
+        case "model_files":
+            body = {"models": _folders(found.models)}
+        case _:
+            body = {"defaults": {key: found.defaults.get(key) for key in DEFAULTS}}
+    return json.encode(body)
+
+
+def _bindings(found: Found) -> Bindings:
+    engines: dict[str, list[BindingCard]] = {}
+    for card in found.bindings:
+        engines.setdefault(card.engine, []).append(card)
+    return Bindings(
+        binding_types={name: _type(found, cards) for name, cards in engines.items()},
+        binding_instances={card.name: _instance(card) for card in found.bindings},
+    )
+
+
+def _type(found: Found, cards: Sequence[BindingCard]) -> BindingType:
+    return BindingType(
+        type_name=cards[0].engine,
+        display_name=cards[0].engine,
+        version=found.version,
+        author="Penstock",
+        description=cards[0].description,
+        requirements=(),
+        supports_streaming=True,
+        documentation_url="",
+        supported_output_modalities=_all(card.outputs for card in cards),
+        supported_input_modalities=_all(card.inputs for card in cards),
+    )
+
+
+def _all(several: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(kind for kinds in several for kind in kinds))
+
+
+def _instance(card: BindingCard) -> BindingInstance:
+    """Without `trouble`: it may name a file of the server."""
+    return BindingInstance(card.engine, card.name, card.model, card.state, card.url or "")
+
+
+def _who(who: Personality) -> Who:
+    path = PurePath(who.path)
+    return Who(
+        name=who.name,
+        author=who.author,
+        version=who.version,
+        description=who.description,
+        category=who.category,
+        language=who.language,
+        tags=who.tags,
+        icon=who.icon,
+        is_scripted=False,
+        path=path.name if path.is_absolute() else who.path,
+    )
+
+
+def _folders(cards: Sequence[ModelCard]) -> dict[str, list[str]]:
+    found: dict[str, set[str]] = {name: set() for name in FOLDERS}
+    for card in cards:
+        found[_folder(card)].add(card.name)
+    return {name: sorted(names) for name, names in found.items()}
+
+
+def _folder(card: ModelCard) -> str:
+    by_format = {"gguf": "gguf", "diffusers": "diffusers_models"}
+    if card.format in by_format:
+        return by_format[card.format]
+    by_output = {"image": "tti", "video": "ttv", "audio": "tts"}
+    return by_output.get(card.outputs[0] if card.outputs else "text", "ttt")
+
+
+def _model(card: ModelCard) -> Model:
+    return Model(
+        name=card.name,
+        size=card.size,
+        modified_at=None if card.modified is None else _iso(card.modified),
+        quantization_level=card.quantization,
+        format=card.format,
+        family=card.family,
+        families=None if card.family is None else (card.family,),
+        parameter_size=card.parameter_size,
+        context_size=card.context_size,
+        max_output_tokens=card.max_output_tokens,
+        license=card.license,
+        supports_vision="image" in card.inputs,
+        supports_audio="audio" in card.inputs,
+        details={"alias_of": card.alias_of} if card.alias_of else {},
+    )
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

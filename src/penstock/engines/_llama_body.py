@@ -1,0 +1,152 @@
+"""A request as llama.cpp's server understands it, and the refusals that it would not make itself.
+
+What it was seen to do (llama.cpp as in xllamacpp 2026.10): a tool chosen by name is ignored; with
+`tool_choice: "none"` a call comes as text; with tools and a format at once tools are forgotten; a
+`pattern` outside its subset is dropped with a line on stderr. None of it reaches a client.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec import UNSET, Raw, UnsetType
+from msgspec.structs import replace
+
+from penstock.core.errors import InvalidRequestError, UnsupportedParameterError
+from penstock.core.messages import Message
+from penstock.core.request import ReplyFormat, Request, ToolChoice, ToolSpec
+from penstock.engines._openai_wire import body
+from penstock.wire import json
+
+_ESCAPE: Final = r'\\["$()*+\-.?\[\\\]^nrt{|}]'
+_CLASS: Final = r'\[\^?(?:[^\\\[\]]|\\["\-\[\\\]nrt])+\]'
+_TIMES: Final = r"(?:[*+?]|\{\d+(?:,\d*)?\}|\{,\d+\})\??"
+_PATTERN: Final = re.compile(
+    rf"\^(?:\(\?:|\((?!\?)|\||(?:[^\\^$.*+?()\[\]{{}}|]|{_ESCAPE}|\.|{_CLASS}|\))(?:{_TIMES})?)*\$"
+)
+_CLASS_OR_ESCAPE: Final = re.compile(r"\[(?:[^\]\\]|\\.)*\]|\\.", re.DOTALL)
+_SHORTHANDS: Final = {"d": "0-9", "w": "A-Za-z0-9_"}
+_LONGEST_PATTERN: Final = 1_000
+_DEEPEST_PATTERN: Final = 20
+_NO_SCHEMAS: Final = frozenset({"const", "default", "enum", "examples"})
+
+
+def chat(request: Request) -> bytes:
+    """The body of one streamed chat completion.
+
+    Raises `InvalidRequestError` for what llama.cpp would misunderstand without a word.
+    """
+    _check_messages(request.messages)
+    asked = _with_tools(request)
+    asked = replace(asked, reply_format=_format(asked.reply_format), effort=None)
+    found = body(asked)
+    # Its progress is what lets a run be cancelled, and known to be accepted, within its prompt.
+    found["return_progress"] = True
+    if request.effort == "none":
+        found["chat_template_kwargs"] = {"enable_thinking": False}
+    elif request.effort is not None:
+        found["reasoning_effort"] = request.effort
+    if request.sampling.logprobs and not request.sampling.top_logprobs:
+        found["top_logprobs"] = 1
+    return json.encode(found)
+
+
+def _check_messages(messages: Sequence[Message]) -> None:
+    for n, message in enumerate(messages):
+        for m, call in enumerate(message.tool_calls):
+            if not json.is_json(call.arguments):
+                raise InvalidRequestError(
+                    "the arguments of an earlier tool call are no JSON",
+                    param=f"messages[{n}].tool_calls[{m}].function.arguments",
+                )
+
+
+def _with_tools(request: Request) -> Request:
+    choice = request.tool_choice
+    if choice is not None and choice.name is not None:
+        named = tuple(tool for tool in request.tools if tool.name == choice.name)
+        if not named:
+            raise InvalidRequestError(f"there is no tool {choice.name!r}", param="tool_choice")
+        request = replace(request, tools=named, tool_choice=ToolChoice(mode="required"))
+    elif choice is not None and choice.mode == "none":
+        request = replace(request, tools=(), tool_choice=None)
+    if request.tools and request.reply_format is not None:
+        raise UnsupportedParameterError(
+            "this engine can't promise a format while tools may be called; "
+            'set `tool_choice` to "none" or leave one of them out',
+            param="response_format",
+        )
+    return replace(request, tools=tuple(_tool(n, tool) for n, tool in enumerate(request.tools)))
+
+
+def _tool(n: int, tool: ToolSpec) -> ToolSpec:
+    """A tool whose patterns llama.cpp can obey; the rest of them only guides the model anyway."""
+    at = f"tools[{n}].function.parameters"
+    found = _obeyed(tool.parameters, at, strict=bool(tool.strict))
+    return tool if found is tool.parameters else replace(tool, parameters=found)
+
+
+def _format(wanted: ReplyFormat | None) -> ReplyFormat | None:
+    if wanted is None:
+        return None
+    found = _obeyed(wanted.schema, "response_format.json_schema.schema", strict=True)
+    return wanted if found is wanted.schema else replace(wanted, schema=found)
+
+
+def _obeyed(schema: Raw | UnsetType, at: str, *, strict: bool) -> Raw | UnsetType:
+    if schema is UNSET or b'"pattern"' not in bytes(schema):
+        return schema
+    try:
+        value = json.decode(bytes(schema), object, InvalidRequestError)
+        found = _patterns(value, at, strict=strict)
+    except RecursionError as error:
+        raise InvalidRequestError("this schema is nested too deeply", param=at) from error
+    return schema if found is value else json.raw(json.encode(found))
+
+
+def _patterns(schema: object, at: str, *, strict: bool) -> object:
+    """The schema with every `pattern` in llama.cpp's subset; itself when nothing had to change.
+
+    One that can't be put so is refused when `strict`, else left out.
+    """
+    if isinstance(schema, list):
+        items = [_patterns(item, f"{at}[{n}]", strict=strict) for n, item in enumerate(schema)]
+        return schema if all(a is b for a, b in zip(items, schema, strict=True)) else items
+    if not isinstance(schema, Mapping):
+        return schema
+    found: dict[str, object] = {}
+    changed = False
+    for key, value in schema.items():
+        if key == "pattern" and isinstance(value, str):
+            plain = _plain(value)
+            if plain is None and strict:
+                raise UnsupportedParameterError(
+                    "this engine can't enforce this pattern: it takes those from `^` to `$`, "
+                    "without look-around, named groups or classes such as \\s",
+                    param=f"{at}.pattern",
+                )
+            changed |= plain != value
+            if plain is not None:
+                found[key] = plain
+            continue
+        deeper = key not in _NO_SCHEMAS
+        found[key] = _patterns(value, f"{at}.{key}", strict=strict) if deeper else value
+        changed |= found[key] is not value
+    return found if changed else schema
+
+
+def _plain(pattern: str) -> str | None:
+    # Looked at before the search, which takes the square of the length for an open bracket.
+    if len(pattern) > _LONGEST_PATTERN or pattern.count("(") > _DEEPEST_PATTERN:
+        return None
+    plain = _CLASS_OR_ESCAPE.sub(_spelled_out, pattern)
+    return plain if _PATTERN.fullmatch(plain) else None
+
+
+def _spelled_out(found: re.Match[str]) -> str:
+    r"""`\d` and `\w` as the classes that they stand for in ECMAScript's regular expressions."""
+    text = found.group()
+    if text[0] == "\\":
+        spelled = _SHORTHANDS.get(text[1])
+        return f"[{spelled}]" if spelled else text
+    return re.sub(r"\\(.)", lambda inner: _SHORTHANDS.get(inner[1], inner[0]), text)

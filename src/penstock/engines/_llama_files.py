@@ -1,0 +1,92 @@
+"""The GGUF files of a path: one, or those of a folder without the broken and the modelless."""
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from penstock.core.cards import ModelCard
+from penstock.core.errors import ConfigError, GatewayError
+from penstock.engines import _gguf
+from penstock.engines._gguf import ModelFile
+
+_log = logging.getLogger(__name__)
+_SHARD: Final = re.compile(r"(?P<name>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})")
+
+
+def find(path: Path) -> dict[str, ModelFile]:
+    """Models by name, in the order of their names. Blocks on the disk.
+
+    Raises `ConfigError` (`param` is `path`) when there is none: about the file, or about the first
+    broken one of the folder. Broken ones beside whole ones are only logged.
+    """
+    if not path.is_dir():
+        file = _whole(path)
+        return {_name(file.path): file}
+    found: dict[str, ModelFile] = {}
+    trouble: list[GatewayError] = []
+    for candidate in _candidates(path):
+        try:
+            file = _whole(candidate)
+        except ConfigError as error:
+            _log.warning("left out: %s", error)
+            trouble.append(error)
+            continue
+        if file.kind == "model" and file.architecture != "clip":
+            found[_name(candidate)] = file
+    if not found:
+        raise (
+            trouble[0]
+            if trouble
+            else ConfigError(f"there is no GGUF file in the folder {path.name}", param="path")
+        )
+    return found
+
+
+def card(name: str, file: ModelFile) -> ModelCard:
+    """What a listing says about it."""
+    return ModelCard(
+        name=name,
+        modified=file.modified,
+        size=file.size,
+        quantization=file.quantization,
+        format="gguf",
+        family=file.architecture,
+        parameter_size=file.parameter_size,
+        context_size=file.context_length,
+        license=file.license,
+    )
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise ConfigError(
+            f"the folder {folder.name} can't be read: {error.strerror}", param="path"
+        ) from error
+    for path in paths:
+        shard = _SHARD.fullmatch(path.stem)
+        if path.suffix.lower() == ".gguf" and (shard is None or int(shard["part"]) == 1):
+            yield path
+
+
+def _name(path: Path) -> str:
+    shard = _SHARD.fullmatch(path.stem)
+    return shard["name"] if shard else path.stem
+
+
+def _whole(path: Path) -> ModelFile:
+    """The file, and for the first of several all of them."""
+    file = _gguf.read(path)
+    shard = _SHARD.fullmatch(path.stem)
+    if shard is None:
+        return file
+    size = file.size
+    for part in range(2, int(shard["parts"]) + 1):
+        name = f"{shard['name']}-{part:05}-of-{shard['parts']}{path.suffix}"
+        size += _gguf.read(path.with_name(name)).size
+    return replace(file, size=size)

@@ -1,0 +1,140 @@
+"""llama.cpp's own server in this process, by xllamacpp.
+
+What it does that one must know (seen in xllamacpp 2026.10):
+
+- Making a server holds the interpreter's lock until the model is there, so the file is read through
+  first, without the lock: what remains is mapping it.
+- It always listens on a port of loopback, beside our own doors: so that port gets a random key and
+  every path of it a random prefix. Nobody is told either.
+- A call ends early only by its callback's answer, and what the callback raises is lost.
+- It is closed by being forgotten, which waits for its loop.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Final, Protocol
+
+import msgspec
+import xllamacpp
+
+from penstock.core.errors import EngineError
+from penstock.core.secrets import Secret
+from penstock.engines._gguf import ModelFile
+
+_CONTEXT: Final = 4096
+_ALL_LAYERS_THAT_FIT: Final = -1
+_PIECE: Final = 4 * 1024 * 1024
+_SMALL_MODEL: Final = 100 * 1024 * 1024
+# A batch of a prompt can't be interrupted, and holds up everybody else's next token. A processor
+# reads no slower in small ones.
+_BATCH: Final = 128
+_BATCH_ON_GPU: Final = 512
+_SILENT: Final = -1
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How to run a model; `None` leaves the choice to us or to the library."""
+
+    context: int | None
+    threads: int | None
+    parallel: int
+    gpu_layers: int | None
+    prompt_cache_mib: int
+
+
+class _Library(Protocol):
+    listening_address: str
+
+    def handle_metrics(self) -> str: ...
+
+    def handle_chat_completions(self, body: bytes, callback: Callable[[bytes], bool]) -> None: ...
+
+
+def read_through(path: Path, tell: Callable[[int], None]) -> None:
+    """Brings a file into the system's cache. `tell` is given how many bytes are there so far.
+
+    Raises `EngineError` when the file can't be read any more.
+    """
+    buffer = bytearray(_PIECE)
+    done = 0
+    try:
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                done += count
+                tell(done)
+    except OSError as error:
+        raise EngineError(f"{path.name} can't be read: {error.strerror}") from error
+
+
+class LlamaServer:
+    """One loaded model. Made, closed and called on threads: all of it blocks."""
+
+    def __init__(self, name: str, file: ModelFile, settings: Settings) -> None:
+        self._key = Secret(token_urlsafe(32))
+        params = _parameters(name, file, settings)
+        params.api_keys = [self._key.reveal()]
+        params.api_prefix = "/" + token_urlsafe(32)
+        try:
+            self._library: _Library | None = xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise EngineError(
+                f"llama.cpp can't load {file.path.name}: its architecture "
+                f"({file.architecture}) is unknown to it, or there is too little memory"
+            ) from error
+
+    @property
+    def address(self) -> str:
+        """Where it listens, for us alone."""
+        return self._library.listening_address if self._library is not None else ""
+
+    def chat(self, body: bytes, report: Callable[[bytes], bool]) -> None:
+        """One chat completion: every chunk, as JSON, is reported; a true answer ends it.
+
+        Raises `ValueError` for a request that llama.cpp finds wrong and `RuntimeError` for what it
+        can't do; other errors are reported as a chunk with `error`.
+        """
+        if self._library is not None:
+            self._library.handle_chat_completions(body, report)
+
+    def metrics(self) -> str:
+        """Its counters, as Prometheus' text: what was decoded, how many runs it works on."""
+        return self._library.handle_metrics() if self._library is not None else ""
+
+    def close(self) -> None:
+        """Frees the model. Only while no call runs."""
+        self._library = None
+
+
+def _parameters(name: str, file: ModelFile, settings: Settings) -> xllamacpp.CommonParams:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(file.path)
+    params.model_alias = {name}
+    own = file.context_length or _CONTEXT
+    params.n_parallel = settings.parallel
+    params.n_ctx = (settings.context or min(own, _CONTEXT)) * settings.parallel
+    params.cache_ram_mib = settings.prompt_cache_mib
+    # A second thread waits longer for the first than a small model computes.
+    threads = settings.threads or (1 if file.size < _SMALL_MODEL else None)
+    if threads is not None:
+        params.cpuparams.n_threads = threads
+        params.cpuparams_batch.n_threads = threads
+    layers = settings.gpu_layers
+    params.n_gpu_layers = _ALL_LAYERS_THAT_FIT if layers is None else layers
+    # Fitting loads the file's header once more, and there is nothing to fit without a GPU.
+    on_gpu = layers != 0 and _has_gpu()
+    params.fit_params = layers is None and on_gpu
+    params.n_batch = _BATCH_ON_GPU if on_gpu else _BATCH
+    params.warmup = False
+    params.verbosity = _SILENT
+    params.ui = False
+    params.endpoint_slots = False
+    params.endpoint_metrics = True
+    params.n_threads_http = 1
+    return params
+
+
+def _has_gpu() -> bool:
+    kinds = xllamacpp.ggml_backend_dev_type
+    gpus = (kinds.GGML_BACKEND_DEVICE_TYPE_GPU, kinds.GGML_BACKEND_DEVICE_TYPE_IGPU)
+    return any(device["type"] in gpus for device in xllamacpp.get_device_info())

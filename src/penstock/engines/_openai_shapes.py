@@ -1,0 +1,102 @@
+"""What OpenAI-compatible servers send, read as leniently as they write: nulls, gaps, odd types."""
+
+import msgspec
+from msgspec import Raw
+
+NOTHING = Raw(b"null")
+
+
+class Function(msgspec.Struct, frozen=True, gc=False):
+    """`arguments` is text by the specification, an object at some servers."""
+
+    name: str | None = None
+    arguments: Raw = NOTHING
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a tool call, or a whole one."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class ContentPart(msgspec.Struct, frozen=True):
+    """Content in parts, as Mistral's reasoning models send it."""
+
+    type: str = ""
+    text: str | None = None
+    thinking: "list[ContentPart] | str | None" = None
+
+
+Content = str | list[ContentPart] | None
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """What a choice gains. `message` of a whole answer has the same fields."""
+
+    content: Content = None
+    reasoning_content: str | None = None
+    reasoning: object = None
+    refusal: str | None = None
+    tool_calls: list[Call] | None = None
+    function_call: Function | None = None
+
+
+class Logprobs(msgspec.Struct, frozen=True, gc=False):
+    """Only the array of the answer's tokens is of interest."""
+
+    content: Raw = NOTHING
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One of the answers."""
+
+    index: int | None = None
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: object = None
+    logprobs: Logprobs | None = None
+
+
+class InputDetails(msgspec.Struct, frozen=True, gc=False):
+    """`prompt_tokens_details`."""
+
+    cached_tokens: int | None = None
+
+
+class OutputDetails(msgspec.Struct, frozen=True, gc=False):
+    """`completion_tokens_details`."""
+
+    reasoning_tokens: int | None = None
+
+
+class Counts(msgspec.Struct, frozen=True, gc=False):
+    """`usage`. `reasoning_tokens` is flat at Cloud Temple's LLMaaS."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+
+
+class LlamaTimings(msgspec.Struct, frozen=True, gc=False):
+    """llama.cpp's `timings`, in milliseconds."""
+
+    prompt_n: int | None = None
+    predicted_n: int | None = None
+    cache_n: int | None = None
+    prompt_ms: float | None = None
+    predicted_ms: float | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """`chat.completion.chunk`, `chat.completion`, or an error in their place."""
+
+    choices: list[Choice] | None = None
+    usage: Counts | None = None
+    timings: LlamaTimings | None = None
+    error: object = None
+    message: object = None
+    kind: str | None = msgspec.field(name="object", default=None)

@@ -1,0 +1,132 @@
+"""Ollama, over its native `/api/chat`."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from penstock.core.cards import ModelCard
+from penstock.core.errors import BindingDownError, EngineProtocolError, GatewayError
+from penstock.core.events import Event
+from penstock.core.ports import Timeouts
+from penstock.core.request import Modality, Request
+from penstock.core.secrets import Secret
+from penstock.engines._http import Upstream
+from penstock.engines._ollama_body import body
+from penstock.engines._ollama_models import cards
+from penstock.engines._ollama_wire import Lines
+from penstock.engines._reading import JsonLines
+from penstock.wire import json
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[bindings.NAME]` with `engine = "ollama"`."""
+
+    url: Annotated[str, Meta(description="Address of the Ollama server.")] = (
+        "http://127.0.0.1:11434"
+    )
+    key: Annotated[
+        Secret | None,
+        Meta(description='Key of ollama.com or of a proxy: text, or `{ env = "NAME" }`.'),
+    ] = None
+    model: Annotated[
+        str | None, Meta(description="Its model that answers when a request names none.")
+    ] = None
+    headers: Annotated[
+        dict[str, Secret], Meta(description="Further headers of every request; never shown.")
+    ] = {}
+    context_size: Annotated[
+        int | None, Meta(ge=1, description="Context in tokens (`num_ctx`); Ollama's own if unset.")
+    ] = None
+    keep_alive: Annotated[
+        str | None,
+        Meta(description="How long a model stays loaded, such as `10m`; Ollama's own if unset."),
+    ] = None
+    think_tags: Annotated[
+        bool, Meta(description="Take `<think>…</think>` at the start of an answer for reasoning.")
+    ] = True
+    verify_tls: Annotated[bool, Meta(description="Check the server's certificate.")] = True
+
+
+class Engine:
+    """One Ollama server."""
+
+    description: ClassVar[str] = "An Ollama server"
+    supports: ClassVar[frozenset[str]] = frozenset(
+        {
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "stop",
+            "seed",
+            "presence_penalty",
+            "frequency_penalty",
+            "repeat_penalty",
+            "repeat_last_n",
+            "tools",
+            "tool_choice",
+            "reply_format",
+            "effort",
+            "images",
+        }
+    )
+    outputs: ClassVar[tuple[Modality, ...]] = ("text",)
+
+    def __init__(self, config: Config, timeouts: Timeouts) -> None:
+        self._config = config
+        self._upstream = Upstream(
+            config.url.rstrip("/").removesuffix("/api"),
+            timeouts,
+            key=config.key,
+            headers=config.headers,
+            verify_tls=config.verify_tls,
+        )
+
+    async def start(self) -> None:
+        """Asks for the models once, within `connect` seconds."""
+        await self.models()
+
+    async def stream(self, request: Request) -> AsyncIterator[Sequence[Event]]:
+        """Runs `request`; see `core.ports.Engine`."""
+        config, upstream = self._config, self._upstream
+        sent = json.encode(self._body(request))
+        said = Lines(think_tags=config.think_tags, mask=upstream.masked)
+        async with upstream.post("api/chat", sent, "application/x-ndjson") as reply:
+            if "html" in reply.media_type:
+                raise EngineProtocolError("the upstream answered with a web page, is `url` right?")
+            yield ()
+            lines = JsonLines()
+            while data := await reply.read():
+                batch = [event for line in lines.feed(data) for event in said.feed(line)]
+                reply.finished = said.ended
+                if batch:
+                    yield batch
+                if said.ended:
+                    return
+            yield [event for line in lines.end() for event in said.feed(line)] + said.end()
+
+    async def models(self) -> Sequence[ModelCard]:
+        """What `/api/tags` lists. Raises `BindingDownError`."""
+        try:
+            data = await self._upstream.get("api/tags")
+            if data is None:
+                address = self._upstream.address
+                raise BindingDownError(f"{address} is no Ollama server, is `url` right?")
+            return cards(data)
+        except GatewayError as error:
+            raise BindingDownError(error.message) from error
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._upstream.aclose()
+
+    def _body(self, request: Request) -> dict[str, object]:
+        config = self._config
+        found = body(request, config.context_size)
+        if not request.model:
+            found["model"] = config.model or ""
+        if config.keep_alive is not None:
+            found["keep_alive"] = config.keep_alive
+        return found

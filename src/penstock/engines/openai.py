@@ -1,0 +1,248 @@
+"""Any server that speaks OpenAI's chat completions: clouds, LLMaaS, vLLM, llama-server."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from time import monotonic
+from typing import Annotated, ClassVar, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from penstock.core.cards import ModelCard
+from penstock.core.errors import (
+    BindingDownError,
+    EngineProtocolError,
+    GatewayError,
+)
+from penstock.core.events import Event
+from penstock.core.ports import Timeouts
+from penstock.core.request import Modality, Request
+from penstock.core.secrets import Secret
+from penstock.engines import _openai_models
+from penstock.engines._http import Reply, Upstream
+from penstock.engines._openai_wire import Chunks, body
+from penstock.engines._reading import Events
+from penstock.wire import json
+from penstock.wire.sse import ServerSentEvent
+
+Extra = Literal["top_k", "min_p", "repeat_penalty", "repetition_penalty", "repeat_last_n"]
+
+_CARDS_SECONDS: Final = 30.0
+_DONE: Final = b"[DONE]"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[bindings.NAME]` with `engine = "openai"`."""
+
+    url: Annotated[
+        str, Meta(description="Address of the server, with or without `/v1` at its end.")
+    ] = "https://api.openai.com/v1"
+    key: Annotated[Secret | None, Meta(description='Its API key: text, or `{ env = "NAME" }`.')] = (
+        None
+    )
+    model: Annotated[
+        str | None, Meta(description="Its model that answers when a request names none.")
+    ] = None
+    headers: Annotated[
+        dict[str, Secret], Meta(description="Further headers of every request; never shown.")
+    ] = {}
+    think_tags: Annotated[
+        bool, Meta(description="Take `<think>…</think>` at the start of an answer for reasoning.")
+    ] = True
+    echo_reasoning: (
+        Annotated[
+            bool,
+            Meta(
+                description="Send the reasoning of earlier turns back, as `reasoning_content`. By "
+                "default to every server but api.openai.com, which has no such field."
+            ),
+        ]
+        | None
+    ) = None
+    extra_parameters: Annotated[
+        tuple[Extra, ...],
+        Meta(
+            description="Sampling parameters that this server takes beyond OpenAI's own. For "
+            "`repeat_penalty` vLLM's name is `repetition_penalty`."
+        ),
+    ] = ()
+    max_tokens_field: Annotated[
+        Literal["max_tokens", "max_completion_tokens"] | None,
+        Meta(
+            description="What the limit of the answer is called; by default "
+            "`max_completion_tokens` at api.openai.com, `max_tokens` elsewhere."
+        ),
+    ] = None
+    verify_tls: Annotated[bool, Meta(description="Check the server's certificate.")] = True
+
+
+SUPPORTS: Final = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "stop",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "reply_format",
+        "effort",
+        "choices",
+        "images",
+    }
+)
+"""What the API itself has; `extra_parameters` adds to it."""
+
+
+class Engine:
+    """One OpenAI-compatible server."""
+
+    description: ClassVar[str] = "Any server with OpenAI's chat completions API"
+    outputs: ClassVar[tuple[Modality, ...]] = ("text",)
+
+    def __init__(self, config: Config, timeouts: Timeouts) -> None:
+        self._config = config
+        self._upstream = Upstream(
+            _versioned(config.url),
+            timeouts,
+            key=config.key,
+            headers=config.headers,
+            verify_tls=config.verify_tls,
+        )
+        self._renamed = _renamed(config)
+        self._supports = SUPPORTS | frozenset(map(_ours, config.extra_parameters))
+        self._cards: tuple[float, Sequence[ModelCard]] | None = None
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """What the API has, and the extra parameters that the configuration names."""
+        return self._supports
+
+    async def start(self) -> None:
+        """Asks for the models once, within `connect` seconds."""
+        await self.models()
+
+    async def stream(self, request: Request) -> AsyncIterator[Sequence[Event]]:
+        """Runs `request`; see `core.ports.Engine`."""
+        config, upstream = self._config, self._upstream
+        chunks = Chunks(request.choices, think_tags=config.think_tags, mask=upstream.masked)
+        sent = json.encode(self._body(request))
+        async with upstream.post("chat/completions", sent, "text/event-stream") as reply:
+            if "html" in reply.media_type:
+                raise EngineProtocolError("the upstream answered with a web page, is `url` right?")
+            yield ()
+            data = await _beginning(reply)
+            if data.startswith(b"{"):
+                yield chunks.whole(data + await reply.whole())
+                return
+            events = Events()
+            while data:
+                batch = _heard(events.feed(data), chunks)
+                reply.finished = chunks.ended
+                if batch:
+                    yield batch
+                if chunks.ended:
+                    return
+                data = await _next(reply, chunks)
+            yield _heard(events.end(), chunks) + chunks.end()
+
+    async def models(self) -> Sequence[ModelCard]:
+        """What `/models` lists, asked anew after half a minute. Raises `BindingDownError`."""
+        if self._cards is not None and monotonic() < self._cards[0]:
+            return self._cards[1]
+        try:
+            cards = self._listed(await self._upstream.get("models"))
+        except GatewayError as error:
+            raise BindingDownError(error.message) from error
+        self._cards = (monotonic() + _CARDS_SECONDS, cards)
+        return cards
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._upstream.aclose()
+
+    def _listed(self, data: bytes | None) -> Sequence[ModelCard]:
+        if data is not None:
+            return _openai_models.cards(data)
+        # Some servers have no list; what is configured can still be asked.
+        if self._config.model is None:
+            raise BindingDownError(
+                f"{self._upstream.address} has no list of models: is `url` right? If it is, name a "
+                "`model`"
+            )
+        return (ModelCard(name=self._config.model),)
+
+    def _body(self, request: Request) -> dict[str, object]:
+        echo = self._config.echo_reasoning
+        if not (echo if echo is not None else not _official(self._config)):
+            messages = tuple(replace(m, reasoning=None) for m in request.messages)
+            request = replace(request, messages=messages)
+        found = body(request)
+        if not request.model:
+            found["model"] = self._config.model or ""
+        for ours, theirs in self._renamed.items():
+            if ours in found:
+                found[theirs] = found.pop(ours)
+        return found
+
+
+def _renamed(config: Config) -> dict[str, str]:
+    """Our names of fields that this server calls otherwise."""
+    default = "max_completion_tokens" if _official(config) else "max_tokens"
+    found = {"max_tokens": config.max_tokens_field or default}
+    return found | {_ours(name): name for name in config.extra_parameters}
+
+
+def _official(config: Config) -> bool:
+    return urlsplit(config.url).hostname == "api.openai.com"
+
+
+def _ours(name: str) -> str:
+    return "repeat_penalty" if name == "repetition_penalty" else name
+
+
+def _versioned(url: str) -> str:
+    """With the version that OpenAI's routes begin with, unless the path already has one."""
+    url = url.rstrip("/")
+    return url if re.search(r"/v\d+[a-z]*(/|$)", urlsplit(url).path) else f"{url}/v1"
+
+
+async def _beginning(reply: Reply) -> bytes:
+    """The first bytes after white space: `{` says that the answer came whole.
+
+    What a server declares as its type is not reliable in either direction.
+    """
+    while data := await reply.read():
+        begun = data.lstrip(b" \t\r\n")
+        if begun:
+            return begun
+    return b""
+
+
+async def _next(reply: Reply, chunks: Chunks) -> bytes:
+    """The next bytes. A connection that breaks after the last word broke nothing."""
+    try:
+        return await reply.read()
+    except GatewayError:
+        if not chunks.complete:
+            raise
+        return b""
+
+
+def _heard(events: Sequence[ServerSentEvent], chunks: Chunks) -> list[Event]:
+    found: list[Event] = []
+    for event in events:
+        if event.data.startswith(_DONE):
+            found += chunks.end()
+        elif event.event == "error":
+            found += chunks.error(event.data)
+        else:
+            found += chunks.feed(event.data)
+    return found

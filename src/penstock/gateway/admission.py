@@ -1,0 +1,58 @@
+"""May this request start on this engine? Pure decisions, before anything has happened."""
+
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+from penstock.core.errors import ModalityError, OverloadedError, UnsupportedParameterError
+from penstock.core.ports import Engine
+from penstock.core.request import Request, Sampling, features
+
+_SAMPLING = frozenset(Sampling.__struct_fields__)
+_AS_CLIENTS_SAY: dict[str, str] = {
+    "reply_format": "response_format",
+    "effort": "reasoning_effort",
+    "choices": "n",
+    "images": "messages",
+}
+
+
+def check_room(live: int, most: int) -> None:
+    """Raises `OverloadedError` when `most` runs are alive."""
+    if live >= most:
+        raise OverloadedError("too many generations at once; try again shortly", retry_after=1.0)
+
+
+def fit(request: Request, engine: Engine, binding: str) -> Request:
+    """The request as this engine can run it.
+
+    What would change the answer and can't be honoured is refused by name
+    (`UnsupportedParameterError`);
+    in a free-form request a sampling parameter is left out instead, and named in `ignored`.
+    """
+    if request.modality not in engine.outputs:
+        raise ModalityError(f"the binding {binding!r} makes no {request.modality}")
+    lacking = features(request) - engine.supports
+    if not lacking:
+        return request
+    if request.freeform:
+        request, lacking = _drop(request, lacking)
+    for name in sorted(lacking):
+        said = _AS_CLIENTS_SAY.get(name, name)
+        raise UnsupportedParameterError(
+            f"the binding {binding!r} does not support {said}", param=said
+        )
+    return request
+
+
+def _drop(request: Request, lacking: AbstractSet[str]) -> tuple[Request, frozenset[str]]:
+    droppable = lacking & _SAMPLING
+    if droppable:
+        empty = Sampling()
+        sampling = msgspec.structs.replace(
+            request.sampling, **{name: getattr(empty, name) for name in droppable}
+        )
+        request = msgspec.structs.replace(
+            request, sampling=sampling, ignored=(*request.ignored, *sorted(droppable))
+        )
+    return request, frozenset(lacking - _SAMPLING)

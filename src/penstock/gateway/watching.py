@@ -1,0 +1,79 @@
+"""Readers of live streams, and what happens to a run when the last of them is lost."""
+
+import asyncio
+from collections.abc import Callable
+
+from penstock.core.ports import Head, Reader
+from penstock.gateway.metrics import Metrics
+
+
+class Watched:
+    """One live stream's readers. `abandon` stops the run."""
+
+    __slots__ = ("_abandon", "_head", "_linger", "readers")
+
+    def __init__(self, head: Head, abandon: Callable[[], object]) -> None:
+        self._head = head
+        self._abandon = abandon
+        self._linger: asyncio.TimerHandle | None = None
+        self.readers = 0
+
+    def came(self) -> None:
+        """A reader came, or came back."""
+        self.readers += 1
+        self.ended()
+
+    def left(self, *, lost: bool) -> None:
+        """A reader left. When the last one was lost, the stream's policy decides."""
+        self.readers -= 1
+        if self.readers or not lost:
+            return
+        match self._head.on_disconnect:
+            case "finish":
+                pass
+            case "cancel":
+                self._abandon()
+            case "linger":
+                loop = asyncio.get_running_loop()
+                self._linger = loop.call_later(self._head.linger_seconds, self._abandon)
+
+    def ended(self) -> None:
+        """No timer runs any more."""
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+
+
+class Watch:
+    """One reader of one stream, live or not. Exactly one of `lost` and `close` counts: the
+    first.
+    """
+
+    __slots__ = ("_metrics", "_open", "_reader", "_watched", "take")
+
+    def __init__(self, reader: Reader, watched: Watched | None, metrics: Metrics) -> None:
+        self._reader = reader
+        self._watched = watched
+        self._metrics = metrics
+        self._open = True
+        self.take = reader.take
+        metrics.readers += 1
+        if watched is not None:
+            watched.came()
+
+    def lost(self) -> None:
+        """The connection broke: the stream's policy applies."""
+        self._leave(lost=True)
+
+    def close(self) -> None:
+        """The reader has all it wanted."""
+        self._leave(lost=False)
+
+    def _leave(self, *, lost: bool) -> None:
+        if not self._open:
+            return
+        self._open = False
+        self._reader.close()
+        self._metrics.readers -= 1
+        if self._watched is not None:
+            self._watched.left(lost=lost)

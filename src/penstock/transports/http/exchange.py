@@ -1,0 +1,175 @@
+"""One dialect's route: authenticate, parse, submit or find, render, answer."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final, cast, get_args
+
+import msgspec
+
+from penstock.config.schema import Server
+from penstock.core.errors import InvalidRequestError, from_code
+from penstock.core.events import BEGINNING, StreamId
+from penstock.core.folding import Folder
+from penstock.core.ports import Answer, Call, Dialect, Head, OnDisconnect, Query, Route
+from penstock.core.principals import Principal
+from penstock.core.request import Request
+from penstock.gateway.gateway import Gateway
+from penstock.gateway.rendering import BEGIN, Cursor, parse_event_id
+from penstock.gateway.watching import Watch
+from penstock.transports.http.origins import check_media_type
+from penstock.transports.http.protocol import AbortedResponseError
+from penstock.transports.http.streaming import Framer, Heartbeat, stream_reply, watching
+from penstock.transports.http.visits import Visit
+
+_POLICIES: Final = get_args(OnDisconnect)
+_NOBODY: Final = Principal("")
+_SPACE: Final = b" "
+
+
+def presented_keys(headers: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """Every key that a request presents, in the order of `names`; empty headers are none."""
+    found: list[str] = []
+    for name in names:
+        value = headers.get(name, "").strip()
+        if name == "authorization":
+            scheme, _, value = value.partition(" ")
+            value = value.strip() if scheme.lower() == "bearer" else ""
+        if value:
+            found.append(value)
+    return found
+
+
+class Exchange:
+    """Answers one route of one dialect. `credentials` are the headers that may hold a key."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        settings: Server,
+        dialect: Dialect,
+        route: Route,
+        credentials: Sequence[str],
+    ) -> None:
+        self._gateway = gateway
+        self._settings = settings
+        self._dialect = dialect
+        self._route = route
+        self._credentials = credentials
+
+    async def __call__(self, visit: Visit) -> None:
+        """One request. Raises what goes wrong before the answer has begun."""
+        principal = _NOBODY
+        if not self._route.open:
+            keys = presented_keys(visit.headers, self._credentials)
+            principal = self._gateway.authenticate(keys)
+        body = b""
+        if self._route.method == "POST":
+            check_media_type(visit)
+            body = await visit.body(self._settings.max_body_bytes)
+        after = None
+        if self._route.operation == "generate":
+            last_id = visit.headers.get("last-event-id")
+            if last_id:
+                await self._attach(visit, principal, last_id)
+                return
+            after = None if last_id is None else BEGIN
+        call = Call(self._route, visit.params, visit.query, visit.headers, body)
+        asked = self._dialect.parse(call)
+        if isinstance(asked, Query):
+            found = await self._gateway.find(asked, principal)
+            await visit.answer(self._dialect.answer(found))
+        else:
+            await self._generate(visit, asked, principal, after)
+
+    async def _generate(
+        self, visit: Visit, request: Request, principal: Principal, after: Cursor | None
+    ) -> None:
+        policy = _policy(visit.headers)
+        head = await self._gateway.submit(request, self._dialect.name, principal, policy)
+        # Nothing is awaited between the start of a run and its first reader: no run is orphaned by
+        # a client that leaves just then.
+        with watching(self._gateway.watch(StreamId(head.stream), BEGINNING)) as watch:
+            _name_stream(visit, head)
+            if request.stream:
+                seconds = self._settings.opening_seconds
+                await self._stream(visit, watch, head, after, seconds)
+            else:
+                await self._whole(visit, watch, head)
+
+    async def _attach(self, visit: Visit, principal: Principal, last_id: str) -> None:
+        """Continues a stream of this dialect after what its reader has; starts nothing."""
+        stream, after = parse_event_id(last_id)
+        head = await self._gateway.head(StreamId(stream), principal)
+        if head.dialect != self._dialect.name:
+            raise InvalidRequestError(
+                f"the stream of Last-Event-ID is one of {head.dialect}", param="Last-Event-ID"
+            )
+        with watching(self._gateway.watch(StreamId(stream), BEGINNING)) as watch:
+            _name_stream(visit, head)
+            await self._stream(visit, watch, head, after, None)
+
+    async def _stream(
+        self, visit: Visit, watch: Watch, head: Head, after: Cursor | None, wait: float | None
+    ) -> None:
+        request = msgspec.structs.replace(head.request, stream=True)
+        opening = self._dialect.opening(request)
+        encoder = self._dialect.encoder(request)
+        frame = Framer(opening.framing, encoder, head.stream, after)
+        beat = self._settings.heartbeat_seconds
+        await stream_reply(visit, watch, frame, opening, wait, beat)
+
+    async def _whole(self, visit: Visit, watch: Watch, head: Head) -> None:
+        """The reply in one piece. A long wait is bridged with white space, which JSON allows."""
+        folder = Folder()
+        seconds = self._settings.heartbeat_seconds
+        try:
+            # The old lollms form is answered in plain text, where a space would be text.
+            async with asyncio.timeout(None if head.request.legacy else seconds):
+                await _fold(watch, folder)
+        except TimeoutError:
+            await visit.start(200, [(b"content-type", b"application/json")])
+            await visit.write(_SPACE)
+            with Heartbeat(visit.connection, seconds, _SPACE):
+                await _fold(watch, folder)
+        answer = self._rendered(folder, head, begun=visit.started)
+        if not visit.started:
+            await visit.answer(answer)
+        elif answer.status < 400:
+            await visit.finish(answer.body)
+        else:
+            await visit.write(answer.body)
+            raise AbortedResponseError
+
+    def _rendered(self, folder: Folder, head: Head, *, begun: bool) -> Answer:
+        reply = folder.reply()
+        if reply.failed is None:
+            return self._dialect.whole(head.request, reply)
+        error = from_code(reply.failed.code, reply.failed.message)
+        if begun:
+            return self._dialect.error(error)
+        raise error
+
+
+async def _fold(watch: Watch, folder: Folder) -> None:
+    while entries := await watch.take():
+        for entry in entries:
+            folder.feed(entry)
+
+
+def _name_stream(visit: Visit, head: Head) -> None:
+    visit.name(b"penstock-stream", head.stream)
+    if head.request.ignored:
+        visit.name(b"penstock-ignored", ", ".join(head.request.ignored))
+
+
+def _policy(headers: Mapping[str, str]) -> OnDisconnect | None:
+    value = headers.get("penstock-on-disconnect")
+    if value is None:
+        return None
+    wanted = value.strip().lower()
+    if wanted not in _POLICIES:
+        raise InvalidRequestError(
+            f"Penstock-On-Disconnect must be one of {', '.join(_POLICIES)}",
+            param="Penstock-On-Disconnect",
+        )
+    return cast("OnDisconnect", wanted)

@@ -1,0 +1,54 @@
+"""Is it there, can it answer, and what has it counted."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from penstock.core.ports import Answer
+from penstock.gateway.gateway import Gateway
+from penstock.transports.http.exchange import presented_keys
+from penstock.transports.http.metrics import CONTENT_TYPE, exposition
+from penstock.transports.http.origins import is_loopback
+from penstock.transports.http.routing import OURS, OwnedRoute
+from penstock.transports.http.visits import Visit
+from penstock.wire import json
+
+_RETRY: Final = {"retry-after": "5"}
+
+
+class Health:
+    """`/health`, `/ready` and `/metrics`."""
+
+    def __init__(self, gateway: Gateway, credentials: Sequence[str]) -> None:
+        self._gateway = gateway
+        self._credentials = credentials
+
+    def routes(self) -> list[OwnedRoute]:
+        """All of them."""
+        return [
+            OwnedRoute("GET", "/health", OURS, self._health, "Whether the process answers"),
+            OwnedRoute("GET", "/ready", OURS, self._ready, "Whether it can generate, else why not"),
+            OwnedRoute("GET", "/metrics", OURS, self._metrics, "Counters for Prometheus"),
+        ]
+
+    async def _health(self, visit: Visit) -> None:
+        """One object that serves every dialect's clients."""
+        gateway = self._gateway
+        found = {
+            "status": "ok",
+            "version": gateway.version,
+            "api_key_required": gateway.key_required,
+        }
+        await visit.answer(Answer(200, json.encode(found)))
+
+    async def _ready(self, visit: Visit) -> None:
+        trouble = self._gateway.trouble()
+        if trouble is None:
+            await visit.answer(Answer(200, json.encode({"status": "ready"})))
+        else:
+            body = json.encode({"status": "unavailable", "trouble": trouble})
+            await visit.answer(Answer(503, body, headers=_RETRY))
+
+    async def _metrics(self, visit: Visit) -> None:
+        if not is_loopback(visit):
+            self._gateway.authenticate(presented_keys(visit.headers, self._credentials))
+        await visit.answer(Answer(200, exposition(self._gateway), CONTENT_TYPE))

@@ -1,0 +1,243 @@
+"""Entries to a streamed body: batches, heartbeats, endings.
+
+One batch of the log is one write. There is no task, lock or timer per batch: silence is watched by
+one timer per response, which a write only makes a note for.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import groupby
+from types import TracebackType
+from typing import Final, Self
+
+from penstock.core.errors import from_code
+from penstock.core.events import TERMINAL, Entry, Failed, Progress, Start
+from penstock.core.ports import Encoder, FramingName, Opening
+from penstock.gateway.rendering import Cursor, event_id, render, render_after
+from penstock.gateway.watching import Watch
+from penstock.transports.http.protocol import AbortedResponseError, Connection
+from penstock.transports.http.visits import Headers, Visit
+from penstock.wire import native, ndjson, sse
+
+Take = Callable[[], Awaitable[Sequence[Entry]]]
+Frame = Callable[[Sequence[Entry]], bytes]
+
+_QUIET: Final = frozenset({Start, Progress})
+_SLICE: Final = 512
+"""Most entries rendered at a time: bounds the memory of a slow reader and the others' wait."""
+
+
+class Heartbeat:
+    """Writes `data` whenever nothing else was written for `seconds`."""
+
+    def __init__(self, connection: Connection, seconds: float, data: bytes) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._data = data
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        self._timer = self._loop.call_later(self._seconds, self._tick)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def touch(self) -> None:
+        """Something was written."""
+        self._last = self._loop.time()
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        # A timer may fire a little early by the loop's cached time.
+        if now - self._last >= self._seconds * 0.999:
+            self._connection.beat(self._data)
+            self._last = now
+        self._timer = self._loop.call_at(self._last + self._seconds, self._tick)
+
+
+class Framer:
+    """A dialect's frames as bytes. With `after`, only later ones, and each with its `id:`."""
+
+    def __init__(
+        self, framing: FramingName, encoder: Encoder, stream: str, after: Cursor | None
+    ) -> None:
+        self._encoder = encoder
+        self._stream = stream
+        self._after = after
+        self._sse = framing == "sse"
+
+    @property
+    def content_type(self) -> bytes:
+        """Of the response."""
+        return (sse.CONTENT_TYPE if self._sse else ndjson.CONTENT_TYPE).encode()
+
+    @property
+    def heartbeat(self) -> bytes:
+        """What silence is broken by."""
+        if not self._sse:
+            return ndjson.HEARTBEAT
+        return sse.HEARTBEAT if self._after is None else sse.HEARTBEAT_WITH_IDS
+
+    def __call__(self, entries: Sequence[Entry]) -> bytes:
+        if self._after is None:
+            frames = render(self._encoder, entries)
+            return sse.frame(frames) if self._sse else ndjson.frame(frames)
+        numbered = render_after(self._encoder, entries, self._after)
+        if not self._sse:
+            return ndjson.frame([frame for _, frame in numbered])
+        ids = [event_id(self._stream, cursor) for cursor, _ in numbered]
+        return sse.frame([frame for _, frame in numbered], ids)
+
+
+def native_frame(entries: Sequence[Entry]) -> bytes:
+    """Entries as our own protocol sends them: the seq is the id."""
+    return sse.frame(native.frames(entries), [str(entry.seq) for entry in entries])
+
+
+class Paced:
+    """Takes with the gaps of the recording, divided by `speed`."""
+
+    def __init__(self, take: Take, speed: float) -> None:
+        self._take = take
+        self._speed = speed
+        self._begun: float | None = None
+        self._groups: Iterator[list[Entry]] = iter(())
+
+    async def take(self) -> Sequence[Entry]:
+        """The entries of the next moment of the recording, at that moment."""
+        group = next(self._groups, None)
+        if group is None:
+            entries = await self._take()
+            self._groups = iter([list(found) for _, found in groupby(entries, lambda e: e.ms)])
+            group = next(self._groups, None)
+            if group is None:
+                return ()
+        loop = asyncio.get_running_loop()
+        moment = group[0].ms / 1000 / self._speed
+        if self._begun is None:
+            self._begun = loop.time() - moment
+        await asyncio.sleep(max(0.0, self._begun + moment - loop.time()))
+        return group
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[Watch]:
+    """Leaves in order at the end, or as lost when the response broke."""
+    in_order = False
+    try:
+        yield watch
+        in_order = True
+    finally:
+        if in_order:
+            watch.close()
+        else:
+            watch.lost()
+
+
+async def stream_reply(
+    visit: Visit,
+    watch: Watch,
+    frame: Framer,
+    opening: Opening,
+    opening_seconds: float | None,
+    beat: float,
+) -> None:
+    """Streams a reply. Raises its failure instead when nothing was said before it.
+
+    The headers leave with the first batch, at the latest after `opening_seconds`; at once when that
+    is `None`. `beat` is the longest silence in seconds.
+    """
+    first: Sequence[Entry] | None = None
+    if opening_seconds is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(opening_seconds):
+                first = await watch.take()
+    if first is not None:
+        _raise_stillborn(first)
+    headers: Headers = [
+        (name.lower().encode(), value.encode()) for name, value in opening.headers.items()
+    ]
+    await start_stream(visit, frame.content_type, headers)
+    with Heartbeat(visit.connection, beat, frame.heartbeat) as heart:
+        if first is None:
+            first = await watch.take()
+        pump = Pump(visit, frame, heart, abort_on_failure=opening.abort_on_failure)
+        await pump.run(watch.take, first)
+
+
+async def start_stream(visit: Visit, content_type: bytes, headers: Headers) -> None:
+    """The headers of every stream. No proxy may buffer or cache it."""
+    await visit.start(
+        200,
+        [
+            (b"content-type", content_type),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+            *headers,
+        ],
+    )
+
+
+class Pump:
+    """Writes what is taken until the stream ends."""
+
+    def __init__(
+        self, visit: Visit, frame: Frame, heart: Heartbeat, *, abort_on_failure: bool
+    ) -> None:
+        self._visit = visit
+        self._frame = frame
+        self._heart = heart
+        self._abort_on_failure = abort_on_failure
+
+    async def run(self, take: Take, entries: Sequence[Entry]) -> None:
+        """To the terminal, beginning with `entries`.
+
+        Raises `AbortedResponseError` after a failure that a clean end would hide.
+        """
+        visit, frame, touch = self._visit, self._frame, self._heart.touch
+        while entries:
+            if len(entries) > _SLICE:
+                entries = await self._in_slices(entries)
+            last = entries[-1].event
+            data = frame(entries)
+            if isinstance(last, TERMINAL):
+                await self._end(last, data)
+                return
+            if data:
+                await visit.write(data)
+                touch()
+            entries = await take()
+        await visit.finish(b"")
+
+    async def _in_slices(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Writes all but the last slice."""
+        last = (len(entries) - 1) // _SLICE * _SLICE
+        for begin in range(0, last, _SLICE):
+            await self._visit.write(self._frame(entries[begin : begin + _SLICE]))
+            self._heart.touch()
+            await asyncio.sleep(0)
+        return entries[last:]
+
+    async def _end(self, last: object, data: bytes) -> None:
+        if isinstance(last, Failed) and self._abort_on_failure:
+            await self._visit.write(data)
+            raise AbortedResponseError
+        await self._visit.finish(data)
+
+
+def _raise_stillborn(entries: Sequence[Entry]) -> None:
+    """A failure before anything was said is still an HTTP error."""
+    events = [entry.event for entry in entries]
+    if events and isinstance(events[-1], Failed) and all(type(e) in _QUIET for e in events[:-1]):
+        raise from_code(events[-1].code, events[-1].message)

@@ -1,0 +1,94 @@
+"""The only JSON door. What leaves is ASCII: no client that splits lines at U+2028 can break it."""
+
+import re
+from collections.abc import Hashable
+from functools import cache
+from typing import Final, NoReturn, TypeVar, cast
+
+import msgspec
+
+from penstock.core.errors import GatewayError
+
+T = TypeVar("T")
+Raw = msgspec.Raw
+
+_encode: Final = msgspec.json.Encoder().encode
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
+_PATH: Final = re.compile(r" - at `(?:key in )?\$?\.?(.*)`$", re.DOTALL)
+
+
+def encode(value: object) -> bytes:
+    """One line of ASCII JSON. Keys keep their order."""
+    data = _encode(value)
+    return data if data.isascii() else _escaped(data)
+
+
+def _escaped(data: bytes) -> bytes:
+    # Outside ASCII, JSON text has characters only inside strings, where an escape is always legal.
+    return _NOT_ASCII.sub(_escape, data.decode()).encode("ascii")
+
+
+@cache
+def _escape_character(character: str) -> str:
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+
+
+def _escape(match: re.Match[str]) -> str:
+    return _escape_character(match.group())
+
+
+@cache
+def _decoder(kind: Hashable) -> msgspec.json.Decoder[object]:
+    return msgspec.json.Decoder(cast("type[object]", kind))
+
+
+def decode(data: bytes | str, kind: type[T], blame: type[GatewayError]) -> T:
+    """A value of `kind`, or an error of the class `blame` whose `param` is the field's path."""
+    try:
+        return cast("T", _decoder(cast("Hashable", kind)).decode(data))
+    except msgspec.ValidationError as error:
+        _fail(error, blame)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise blame(f"not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise blame("not valid JSON: nested too deeply") from error
+
+
+def convert(value: object, kind: type[T], blame: type[GatewayError], at: str = "") -> T:
+    """The same for a value that is already decoded; `at` is the path of `value` itself."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        _fail(error, blame, at)
+
+
+def _fail(error: msgspec.ValidationError, blame: type[GatewayError], at: str = "") -> NoReturn:
+    text = str(error)
+    found = _PATH.search(text)
+    where = found.group(1) if found else ""
+    missing = re.match(r"Object (?:missing required|contains unknown) field `([^`]*)`", text)
+    names = [name for name in (at, where, missing.group(1) if missing else "") if name]
+    path = ".".join(names).replace(".[", "[").replace("[...]", "[]")
+    message = _PATH.sub("", text)
+    raise blame(f"{path}: {message}" if path else message, param=path or None) from error
+
+
+def raw(text: str | bytes) -> msgspec.Raw:
+    """JSON text that goes out as it is. The caller knows that it is JSON."""
+    return msgspec.Raw(text)
+
+
+def is_json(text: str | bytes) -> bool:
+    """Whether `text` is one whole JSON value."""
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def schema(kinds: list[type], ref_template: str) -> tuple[tuple[object, ...], dict[str, object]]:
+    """JSON schemas of struct types, and the components that they refer to."""
+    schemas, components = msgspec.json.schema_components(kinds, ref_template=ref_template)
+    return schemas, dict(components)

@@ -1,0 +1,75 @@
+"""Every dialect keeps its contract, and every golden vector holds."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from penstock import registry
+from penstock.core import events as ev
+from penstock.core.ports import Dialect
+from penstock.testing.dialects import (
+    DialectContract,
+    DialectVector,
+    Subject,
+    VectorContract,
+    dialect_vectors,
+)
+
+ROOT = Path(__file__).parents[1] / "vectors"
+
+
+def _dialect(name: str) -> Dialect:
+    found: Dialect = registry.load("dialects", name).Dialect()
+    return found
+
+
+class TestVectors(VectorContract):
+    """All cases of all dialects."""
+
+    @pytest.fixture(params=dialect_vectors(ROOT), ids=str)
+    def subject(self, request: pytest.FixtureRequest) -> Subject:
+        return Subject(_dialect(request.param.dialect), request.param)
+
+
+class TestDialects(DialectContract):
+    """All dialects."""
+
+    @pytest.fixture(params=sorted(registry.names("dialects")))
+    def dialect(self, request: pytest.FixtureRequest) -> Dialect:
+        return _dialect(request.param)
+
+    @pytest.fixture
+    def root(self) -> Path:
+        return ROOT
+
+
+ENDINGS = {*get_args(ev.FinishReason), "failed"}
+
+
+def _ending(entry: ev.Entry) -> str:
+    event = entry.event
+    return event.reason if isinstance(event, ev.Done) else "failed"
+
+
+@pytest.mark.parametrize("name", sorted(registry.names("dialects")))
+def test_the_cases_show_every_event_and_every_ending(name: str) -> None:
+    told = [v.entries() for v in dialect_vectors(ROOT, name) if v.read("response.body")]
+    assert {type(entry.event) for entries in told for entry in entries} == set(get_args(ev.Event))
+    assert {_ending(entries[-1]) for entries in told} == ENDINGS
+
+
+@pytest.mark.parametrize("name", sorted(registry.names("dialects")))
+def test_one_case_is_long_and_ends_badly(name: str) -> None:
+    long = [v.entries() for v in dialect_vectors(ROOT, name) if len(v.entries()) >= 500]
+    for entries in long:
+        kinds = [entry.event for entry in entries]
+        assert any(isinstance(e, ev.ReasoningDelta) for e in kinds)
+        assert len({e.call for e in kinds if isinstance(e, ev.ToolCallDelta)}) == 2
+        assert not all(e.text.isascii() for e in kinds if isinstance(e, ev.TextDelta))
+    assert any(isinstance(entries[-1].event, ev.Failed) for entries in long)
+
+
+@pytest.mark.parametrize("vector", dialect_vectors(ROOT), ids=str)
+def test_every_case_names_its_source(vector: DialectVector) -> None:
+    assert len(vector.read("source.txt") or b"") > 20

@@ -1,0 +1,73 @@
+"""The reference and the example: complete, fresh, and valid."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from penstock import registry
+from penstock.config import loading, reference
+from penstock.config.schema import Config
+
+ROOT = Path(__file__).parents[3]
+ENGINES = {name: registry.load("engines", name).Config for name in registry.names("engines")}
+KEYS = [key for section in reference.sections(ENGINES) for key in section.keys]
+
+
+def test_what_is_made_from_the_code_is_fresh():
+    command = [sys.executable, str(ROOT / "tools/reference.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_section_of_the_schema_is_there():
+    sections = {section.path.partition(".")[0] for section in reference.sections(ENGINES)}
+    assert sections == set(Config.__struct_fields__)
+    bindings = {s.path for s in reference.sections(ENGINES) if s.path.startswith("bindings")}
+    assert bindings == {f"bindings.NAME ({name})" for name in ENGINES}
+
+
+@pytest.mark.parametrize("key", KEYS, ids=[key.path for key in KEYS])
+def test_every_key_is_explained(key: reference.Key):
+    assert len(key.description) > 3
+    assert f"| `{key.name}` |" in reference.markdown(ENGINES)
+
+
+def test_every_key_of_every_struct_is_a_key_of_the_reference():
+    def fields(kind: type[msgspec.Struct]) -> int:
+        inner = [f.type for f in msgspec.structs.fields(kind)]
+        structs = [t for t in inner if isinstance(t, type) and issubclass(t, msgspec.Struct)]
+        return len(inner) - len(structs) + sum(fields(one) for one in structs)
+
+    sections: list[type[msgspec.Struct]] = []
+    for field in msgspec.structs.fields(Config):
+        kind = field.type if isinstance(field.type, type) else None
+        if kind is not None and issubclass(kind, msgspec.Struct):
+            sections.append(kind)
+        elif field.name != "bindings":
+            sections.append(field.type.__args__[1])
+    assert len(KEYS) == sum(fields(kind) for kind in [*sections, *ENGINES.values()])
+
+
+def test_the_example_is_valid_as_it_is_and_says_the_defaults(tmp_path: Path):
+    path = tmp_path / "config.toml"
+    path.write_text((ROOT / "config.example.toml").read_text())
+    assert loading.load(path, {}, {}) == Config()
+
+
+def test_the_example_is_valid_with_every_setting_of_a_plain_section_switched_on(tmp_path: Path):
+    lines: list[str] = []
+    plain = False
+    for line in (ROOT / "config.example.toml").read_text().splitlines():
+        if line.startswith(("[", "# [")):
+            plain = line.startswith("[")
+        setting = re.match(r"# [a-z_]+ = ", line)
+        lines.append(line.removeprefix("# ") if plain and setting else line)
+    path = tmp_path / "config.toml"
+    path.write_text("\n".join(lines))
+    config = loading.load(path, {"NAME_OF_A_VARIABLE": "secret"}, {})
+    assert config.server == Config().server
+    assert config.client.api.endpoint == "..."

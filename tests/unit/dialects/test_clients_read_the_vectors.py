@@ -1,0 +1,88 @@
+"""Released clients read the golden bytes: a vector that they can't read is wrong."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2 as httpx
+import openai
+import pytest
+import sseclient
+
+from penstock.core import events as ev
+from penstock.core.errors import ConfigError
+from penstock.core.folding import fold
+from penstock.testing.dialects import DialectVector, dialect_vectors
+from penstock.wire import json
+
+ROOT = Path(__file__).parents[2] / "vectors"
+
+
+def with_streams(dialect: str) -> list[DialectVector]:
+    return [v for v in dialect_vectors(ROOT, dialect) if v.read("response.body")]
+
+
+def answered(vector: DialectVector) -> openai.OpenAI:
+    """A client whose server has one answer, cut into pieces of seven bytes."""
+    body = vector.read("response.body") or b""
+
+    def pieces() -> Iterator[bytes]:
+        yield from (body[n : n + 7] for n in range(0, len(body), 7))
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=pieces())
+
+    http = httpx.Client(transport=httpx.MockTransport(answer))
+    return openai.OpenAI(api_key="k", base_url="http://x/v1", http_client=http, max_retries=0)
+
+
+@pytest.mark.parametrize("vector", with_streams("openai_chat"), ids=str)
+def test_openai_python_reads_what_was_said(vector: DialectVector):
+    reply = fold(vector.entries())
+    text, thoughts, arguments, tokens = "", "", "", None
+    failure = None
+    with answered(vector) as client:
+        stream = client.chat.completions.create(model="m", messages=[], stream=True)
+        try:
+            for chunk in stream:
+                tokens = chunk.usage.total_tokens if chunk.usage else tokens
+                for choice in chunk.choices:
+                    delta = choice.delta
+                    text += delta.content or ""
+                    thoughts += (delta.model_extra or {}).get("reasoning_content") or ""
+                    for call in delta.tool_calls or []:
+                        assert call.function is not None
+                        arguments += call.function.arguments or ""
+        except openai.APIError as error:
+            failure = error.message
+    deltas = [entry.event for entry in vector.entries()]
+    assert text == "".join(e.text for e in deltas if isinstance(e, ev.TextDelta))
+    assert thoughts == reply.first.reasoning
+    assert arguments == "".join(e.arguments for e in deltas if isinstance(e, ev.ToolCallDelta))
+    assert failure == (reply.failed.message if reply.failed else None)
+    if tokens is not None and reply.usage:
+        assert tokens == reply.usage.input_tokens + reply.usage.output_tokens
+
+
+@pytest.mark.parametrize("vector", with_streams("lollms"), ids=str)
+def test_sseclient_reads_what_was_said(vector: DialectVector):
+    body = vector.read("response.body") or b""
+    messages = list(sseclient.SSEClient(iter([body])).events())
+    assert {message.event for message in messages} == {"message"}
+    frames = [json.decode(message.data, dict[str, object], ConfigError) for message in messages]
+    assert all(set(f) == {"type", "content", "thoughts", "metadata"} for f in frames)
+    assert [f["type"] for f in frames].index("final") == len(frames) - 1
+    said = [str(f["content"]) for f in frames if f["type"] == "chunk" and f["content"]]
+    items = frames[-1]["content"]
+    assert isinstance(items, list)
+    assert "".join(said) == "".join(item["data"] for item in items if item["type"] == "text")
+
+
+@pytest.mark.parametrize("vector", with_streams("lollms"), ids=str)
+def test_the_web_pages_parser_reads_every_block(vector: DialectVector):
+    """It splits at blank lines; a block must begin with `data:` and hold one line of JSON."""
+    body = (vector.read("response.body") or b"").decode()
+    blocks = body.split("\n\n")
+    assert blocks.pop() == ""
+    for block in blocks:
+        assert block.startswith("data:")
+        assert json.is_json(block[5:].strip())

@@ -1,0 +1,490 @@
+"""The `openai` engine against upstreams that misbehave."""
+
+import asyncio
+import gzip
+from collections.abc import Sequence
+
+import pytest
+
+from penstock.core.errors import (
+    BindingDownError,
+    ConfigError,
+    EngineError,
+    EngineProtocolError,
+    EngineRefusedError,
+    EngineTimeoutError,
+    GatewayError,
+    OverloadedError,
+    UnknownModelError,
+)
+from penstock.core.events import Done, Event, Failed, TextDelta
+from penstock.core.messages import Message, TextPart
+from penstock.core.ports import Timeouts
+from penstock.core.request import Request, Sampling
+from penstock.core.secrets import Secret
+from penstock.engines.openai import Config, Engine
+from penstock.testing.engines import play, said
+from penstock.testing.upstreams import Connection, Script, scripted
+from penstock.testing.vectors import REQUEST
+from penstock.wire import json
+
+pytestmark = pytest.mark.usefixtures("carrier")
+
+QUICK = Timeouts(connect=1, first_token=2, between_tokens=2)
+SSE = ("Content-Type: text/event-stream",)
+A = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+STOP = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+END = b"data: [DONE]\n\n"
+ANSWER = [TextDelta(part=1, text="a"), Done(reason="stop")]
+
+
+def sending(*pieces: bytes, headers: Sequence[str] = SSE) -> Script:
+    async def script(connection: Connection) -> None:
+        await connection.answer(headers=headers)
+        for piece in pieces:
+            await connection.send(piece)
+
+    return script
+
+
+def answering(status: str, body: bytes = b"", headers: Sequence[str] = ()) -> Script:
+    async def script(connection: Connection) -> None:
+        await connection.answer(status, headers, body)
+
+    return script
+
+
+async def heard(script: Script, config: Config | None = None) -> list[Event]:
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url) if config is None else config, QUICK)
+        try:
+            return said(await play(engine, REQUEST))
+        finally:
+            await engine.aclose()
+
+
+async def refused(script: Script, key: str = "sk-secret") -> GatewayError:
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url, key=Secret(key)), QUICK)
+        with pytest.raises(GatewayError) as caught:
+            await play(engine, REQUEST)
+        await engine.aclose()
+        return caught.value
+
+
+async def test_without_done() -> None:
+    assert await heard(sending(A, STOP)) == ANSWER
+
+
+async def test_without_an_end() -> None:
+    (*_, end) = await heard(sending(A))
+    assert isinstance(end, Failed)
+    assert end.code == "engine_protocol"
+
+
+async def test_nothing_after_done_is_read() -> None:
+    assert await heard(sending(A, STOP, END, A, b"garbage")) == ANSWER
+
+
+async def test_heartbeats_say_nothing() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.answer(headers=SSE)
+        for piece in (b": ping\n\n", A, b": ping\n\n", STOP, END):
+            await connection.send(piece)
+            await asyncio.sleep(0.01)
+
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        batches = await play(engine, REQUEST)
+        await engine.aclose()
+    assert batches[0] == ()
+    assert all(batches[1:])
+    assert said(batches) == ANSWER
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'data: {"error":{"message":"no luck"}}\n\n',
+        b'event: error\ndata: {"message":"no luck"}\n\n',
+        b"event: error\ndata: no luck\n\n",
+    ],
+)
+async def test_an_error_within_the_stream(event: bytes) -> None:
+    first, end = await heard(sending(A, event, END))
+    assert first == ANSWER[0]
+    assert isinstance(end, Failed)
+    assert "no luck" in end.message
+
+
+async def test_garbage_within_the_stream() -> None:
+    _, end = await heard(sending(A, b"data: {nonsense}\n\n", STOP, END))
+    assert isinstance(end, Failed)
+    assert end.code == "engine_protocol"
+    assert "nonsense" not in end.message
+
+
+async def test_a_reset_keeps_what_came_before_it() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+        await connection.send(b"Transfer-Encoding: chunked\r\n\r\n")
+        await connection.send(b"%x\r\n%s\r\n" % (len(A), A))
+        await asyncio.sleep(0.05)
+        connection.reset()
+
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        stream = engine.stream(REQUEST)
+        assert await anext(stream) == ()
+        assert await anext(stream) == ANSWER[:1]
+        with pytest.raises(EngineError):
+            await anext(stream)
+        await engine.aclose()
+
+
+@pytest.mark.parametrize("pieces", [(A, STOP), (A + STOP,)])
+async def test_a_connection_that_breaks_after_the_last_word(pieces: tuple[bytes, ...]) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+        await connection.send(b"Transfer-Encoding: chunked\r\n\r\n")
+        # The last piece and the end of the connection arrive together, in the middle of a body.
+        await connection.send(b"".join([b"%x\r\n%s\r\n" % (len(p), p) for p in pieces]))
+
+    assert await heard(script) == ANSWER
+
+
+async def test_what_came_with_the_break_is_read_by_a_slow_reader() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+        await connection.send(b"Transfer-Encoding: chunked\r\n\r\n")
+        await connection.send(b"%x\r\n%s\r\n" % (len(A + STOP), A + STOP))
+
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        stream = engine.stream(REQUEST)
+        assert await anext(stream) == ()
+        await asyncio.sleep(0.1)  # data and break arrive while nobody reads
+        assert [event async for batch in stream for event in batch] == ANSWER
+        await engine.aclose()
+
+
+async def test_a_whole_answer() -> None:
+    body = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}'
+    kind = ("Content-Type: application/json",)
+    assert await heard(sending(body, headers=kind)) == ANSWER
+    assert await heard(sending(b"  \n", body[:9], body[9:], headers=kind)) == ANSWER
+    assert await heard(sending(body)) == ANSWER  # declared as a stream
+
+
+async def test_a_stream_declared_as_json() -> None:
+    assert await heard(sending(A, STOP, headers=("Content-Type: application/json",))) == ANSWER
+
+
+async def test_a_compressed_answer() -> None:
+    body = gzip.compress(A + STOP + END)
+    headers = (*SSE, "Content-Encoding: gzip")
+    assert await heard(sending(body[:20], body[20:], headers=headers)) == ANSWER
+
+
+async def test_an_answer_that_is_not_compressed_as_it_says() -> None:
+    error = await refused(sending(A, headers=(*SSE, "Content-Encoding: gzip")))
+    assert isinstance(error, EngineError)
+
+
+async def test_a_huge_line() -> None:
+    long = b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % (b"x" * 300_000)
+    first, end = await heard(sending(long[:100_000], long[100_000:], STOP, END))
+    assert isinstance(first, TextDelta)
+    assert len(first.text) == 300_000
+    assert end == Done(reason="stop")
+
+
+async def test_an_endless_line() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.answer(headers=SSE)
+        while not connection.closed.is_set():
+            await connection.send(b"x" * 1_000_000)
+
+    assert isinstance(await refused(script), EngineProtocolError)
+
+
+async def test_a_web_page() -> None:
+    error = await refused(sending(b"<html>", headers=("Content-Type: text/html",)))
+    assert "`url`" in error.message
+
+
+async def test_no_http_at_all() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.send(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+
+    assert isinstance(await refused(script), EngineError)
+
+
+async def test_silence_before_the_headers_ends() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.closed.wait()
+
+    assert isinstance(await refused(script), EngineTimeoutError)
+
+
+async def test_too_many_requests() -> None:
+    body = b'{"error":{"message":"slow down sk-secret","type":"rate_limit_error"}}'
+    error = await refused(answering("429 Too Many Requests", body, ["Retry-After: 7"]))
+    assert isinstance(error, OverloadedError)
+    assert error.retry_after == 7
+    assert "slow down ***" in error.message
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async def elsewhere(connection: Connection) -> None:
+        await connection.answer(headers=SSE, body=A + STOP)
+
+    async with scripted(elsewhere) as other:
+        headers = [f"Location: {other.url}/v1/chat/completions"]
+        error = await refused(answering("307 Temporary Redirect", headers=headers))
+        assert other.connections == []
+    assert isinstance(error, EngineRefusedError)
+    assert "redirects" in error.message
+
+
+async def test_a_wrong_key_is_not_shown() -> None:
+    body = b'{"error":{"message":"Incorrect API key provided: sk-secret"}}'
+    error = await refused(answering("401 Unauthorized", body))
+    assert isinstance(error, EngineRefusedError)
+    assert "sk-secret" not in error.message
+
+
+async def test_an_unknown_model() -> None:
+    body = b'{"error":{"message":"The model `m` does not exist"}}'
+    assert isinstance(await refused(answering("404 Not Found", body)), UnknownModelError)
+
+
+async def test_an_error_body_without_end_is_read_up_to_a_bound() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.answer("500 Internal Server Error")
+        while not connection.closed.is_set():
+            await connection.send(b"x" * 100_000)
+
+    assert len((await refused(script)).message) < 1000
+
+
+async def test_closing_the_stream_closes_the_connection() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.answer(headers=SSE)
+        await connection.send(A)
+        await connection.closed.wait()
+
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        stream = engine.stream(REQUEST)
+        assert await anext(stream) == ()
+        assert await anext(stream) == ANSWER[:1]
+        await stream.aclose()  # type: ignore[attr-defined]
+        async with asyncio.timeout(0.1):
+            await upstream.connections[0].closed.wait()
+        await engine.aclose()
+
+
+async def test_a_finished_connection_is_used_again() -> None:
+    body = A + STOP + END
+    served = 0
+
+    async def script(connection: Connection) -> None:
+        nonlocal served
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+        head += b"Transfer-Encoding: chunked\r\n\r\n"
+        served += 1
+        await connection.send(head + b"%x\r\n%s\r\n" % (len(body), body))
+        await asyncio.sleep(0.01)
+        await connection.send(b"0\r\n\r\n")
+        await connection.closed.wait()
+
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        await play(engine, REQUEST)
+        assert not upstream.connections[0].closed.is_set()
+        await engine.aclose()
+        async with asyncio.timeout(1):
+            await upstream.connections[0].closed.wait()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_kept_connection_that_is_closed_on_us_is_made_anew(kept: bool) -> None:
+    body = A + STOP + END
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+    whole = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+    async def script(connection: Connection) -> None:
+        if kept or len(upstream.connections) > 1:
+            await connection.send(whole)
+            await connection.more.wait()
+        # Now it closes without an answer.
+
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        if kept:
+            assert said(await play(engine, REQUEST)) == ANSWER
+            assert said(await play(engine, REQUEST)) == ANSWER
+            assert len(upstream.connections) == 2
+        else:
+            with pytest.raises(EngineError, match="closed the connection"):
+                await play(engine, REQUEST)
+            assert len(upstream.connections) == 1
+        await engine.aclose()
+
+
+async def sent(config: dict[str, object], request: Request) -> tuple[bytes, dict[str, object]]:
+    async with scripted(sending(A, STOP)) as upstream:
+        url = upstream.url + str(config.pop("path", ""))
+        engine = Engine(Config(url=url, **config), QUICK)  # type: ignore[arg-type]
+        await play(engine, request)
+        await engine.aclose()
+        (connection,) = upstream.connections
+    body = json.decode(connection.body, dict[str, object], EngineError)
+    return connection.head, body
+
+
+async def test_what_is_sent() -> None:
+    config: dict[str, object] = {"key": Secret("sk-1"), "headers": {"X-Extra": Secret("yes")}}
+    head, body = await sent(config, REQUEST)
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"POST /v1/chat/completions HTTP/1.1"
+    assert b"Authorization: Bearer sk-1" in lines
+    assert b"X-Extra: yes" in lines
+    assert b"Accept: text/event-stream" in lines
+    assert b"Accept-Encoding: identity" in lines
+    assert body["model"] == "m"
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("", b"/v1/"),
+        ("/", b"/v1/"),
+        ("/v1", b"/v1/"),
+        ("/v1/", b"/v1/"),
+        ("/api/v3", b"/api/v3/"),
+        ("/v1beta/openai", b"/v1beta/openai/"),
+        ("/proxy", b"/proxy/v1/"),
+    ],
+)
+async def test_addresses_with_and_without_a_version(path: str, asked: bytes) -> None:
+    head, _ = await sent({"path": path}, REQUEST)
+    assert head.startswith(b"POST " + asked + b"chat/completions HTTP")
+
+
+async def test_what_the_configuration_changes() -> None:
+    request = Request(
+        messages=(Message(role="assistant", parts=(TextPart("a"),), reasoning="hm"),),
+        sampling=Sampling(max_tokens=5, repeat_penalty=1.5),
+    )
+    config: dict[str, object] = {
+        "model": "own",
+        "extra_parameters": ("repetition_penalty",),
+        "max_tokens_field": "max_completion_tokens",
+        "echo_reasoning": False,
+    }
+    _, body = await sent(config, request)
+    assert body["model"] == "own"
+    assert body["repetition_penalty"] == 1.5
+    assert body["max_completion_tokens"] == 5
+    assert body["messages"] == [{"role": "assistant", "content": "a"}]
+    assert not {"repeat_penalty", "max_tokens"} & set(body)
+
+
+def test_extra_parameters_are_supported_only_when_configured() -> None:
+    assert "top_k" not in Engine(Config(), QUICK).supports
+    config = Config(extra_parameters=("top_k", "repetition_penalty"))
+    assert {"top_k", "repeat_penalty"} <= Engine(config, QUICK).supports
+
+
+async def test_models() -> None:
+    body = (
+        b'{"data":[{"id":"a","created":5,"max_model_len":9,"aliases":["b","a"]},'
+        b'{"id":"c","capabilities":{"multimodal":true},"meta":{"n_ctx":7,"size":8}}]}'
+    )
+    async with scripted(answering("200 OK", body)) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        first, alias, second = await engine.models()
+        assert await engine.models() == (first, alias, second)
+        assert len(upstream.connections) == 1  # the second time they were known
+        await engine.aclose()
+    assert (first.name, first.modified, first.context_size) == ("a", 5, 9)
+    assert (alias.name, alias.alias_of) == ("b", "a")
+    assert (second.name, second.context_size, second.size) == ("c", 7, 8)
+    assert second.inputs == ("text", "image")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [("401 Unauthorized", "`key`"), ("404 Not Found", "`url`"), ("200 OK", "JSON")],
+)
+async def test_a_start_that_fails_says_what_to_fix(status: str, words: str) -> None:
+    async with scripted(answering(status, b"-")) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        with pytest.raises(BindingDownError, match=words):
+            await engine.start()
+        await engine.aclose()
+
+
+async def test_a_server_without_a_list_of_models() -> None:
+    async with scripted(answering("404 Not Found")) as upstream:
+        engine = Engine(Config(url=upstream.url, model="own"), QUICK)
+        assert [card.name for card in await engine.models()] == ["own"]
+        await engine.aclose()
+
+
+async def test_an_upstream_that_never_answers_does_not_hold_the_start() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.closed.wait()
+
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url), Timeouts(connect=0.2))
+        async with asyncio.timeout(5):
+            with pytest.raises(BindingDownError):
+                await engine.start()
+        await engine.aclose()
+
+
+async def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are used, but never for this machine itself."""
+    async with scripted(sending(A, STOP)) as proxy, scripted(sending(STOP)) as local:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        for url, expected in (("http://upstream.invalid", ANSWER), (local.url, ANSWER[1:])):
+            engine = Engine(Config(url=url), QUICK)
+            assert said(await play(engine, REQUEST)) == expected
+            await engine.aclose()
+        (connection,) = proxy.connections
+    assert connection.head.startswith(b"POST http://upstream.invalid/v1/chat/completions ")
+
+
+async def test_nobody_there() -> None:
+    engine = Engine(Config(url="http://127.0.0.1:9"), QUICK)
+    with pytest.raises(BindingDownError, match="is it running"):
+        await play(engine, REQUEST)
+    await engine.aclose()
+
+
+async def test_no_such_host() -> None:
+    engine = Engine(Config(url="http://nowhere.invalid"), QUICK)
+    with pytest.raises(GatewayError, match=r"nowhere\.invalid"):
+        await play(engine, REQUEST)
+    await engine.aclose()
+
+
+@pytest.mark.parametrize("url", ["", "localhost:1234", "ftp://x", "http://"])
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Engine(Config(url=url), QUICK)
+    assert caught.value.param == "url"
+
+
+def test_a_key_that_no_header_can_hold() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Engine(Config(key=Secret("a\r\nX: y")), QUICK)
+    assert caught.value.param == "key"
+
+
+def test_no_secret_in_a_repr() -> None:
+    config = Config(key=Secret("sk-1"), headers={"X": Secret("sk-2")})
+    assert "sk-" not in repr(config)

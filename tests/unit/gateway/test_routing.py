@@ -1,0 +1,75 @@
+"""Who answers: pure rules."""
+
+import pytest
+
+from penstock.config.schema import Defaults, Model
+from penstock.core.errors import ModalityError, UnknownBindingError, UnknownModelError
+from penstock.core.request import Request
+from penstock.gateway.routing import Offer, Router, Target
+
+OFFERS = [
+    Offer("embedded", None, ("demo",), ("text",)),
+    Offer("ollama", "llama3:latest", ("llama3:latest", "phi3:mini"), ("text",)),
+    Offer("cloud", "gpt", ("gpt", "deepseek-ai/DeepSeek-OCR"), ("text",)),
+    Offer("painter", "sd", ("sd",), ("image",)),
+]
+ALIASES = {
+    "fast": Model(binding="cloud", name="gpt", fallback=("phi3:mini", "small")),
+    "small": Model(binding="embedded"),
+}
+
+NO_DEFAULTS = Defaults()
+
+
+def route(asked: dict[str, object], defaults: Defaults = NO_DEFAULTS) -> tuple[Target, ...]:
+    return Router(OFFERS, ALIASES, defaults).route(Request(**asked))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asked", "target"),
+    [
+        ({}, ("embedded", "demo")),
+        ({"model": "default"}, ("embedded", "demo")),
+        ({"model": "phi3:mini"}, ("ollama", "phi3:mini")),
+        ({"model": "llama3"}, ("ollama", "llama3:latest")),
+        ({"model": "demo:latest"}, ("embedded", "demo")),
+        ({"model": "deepseek-ai/DeepSeek-OCR"}, ("cloud", "deepseek-ai/DeepSeek-OCR")),
+        ({"model": "cloud/anything-new"}, ("cloud", "anything-new")),
+        ({"binding": "ollama"}, ("ollama", "llama3:latest")),
+        ({"binding": "ollama", "model": "default"}, ("ollama", "llama3:latest")),
+        ({"binding": "cloud", "model": "unlisted"}, ("cloud", "unlisted")),
+        ({"model": "small"}, ("embedded", "demo")),
+        ({"modality": "image"}, ("painter", "sd")),
+    ],
+)
+def test_who_answers(asked: dict[str, object], target: tuple[str, str]):
+    assert route(asked) == (target,)
+
+
+def test_a_configured_default_wins():
+    assert route({}, Defaults(ttt_binding="cloud")) == (("cloud", "gpt"),)
+
+
+def test_an_alias_has_its_fallbacks_in_order():
+    assert route({"model": "fast"}) == (
+        ("cloud", "gpt"),
+        ("ollama", "phi3:mini"),
+        ("embedded", "demo"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "param"),
+    [
+        ({"model": "nothing"}, UnknownModelError, "model"),
+        ({"model": "nowhere/x"}, UnknownModelError, "model"),
+        ({"binding": "nowhere"}, UnknownBindingError, "binding_name"),
+        ({"modality": "video"}, ModalityError, None),
+    ],
+)
+def test_unknown_names_are_named(
+    asked: dict[str, object], error: type[Exception], param: str | None
+):
+    with pytest.raises(error) as caught:
+        route(asked)
+    assert caught.value.param == param  # type: ignore[attr-defined]
