@@ -95,10 +95,10 @@ def listing(rng: random.Random) -> Turn:
 
 
 def count_range(rng: random.Random) -> tuple[int, int]:
-    """Where to start and to end; every length up to twenty is about as frequent as any other."""
-    start = 1 if rng.random() < 0.6 else rng.randint(0, 60)
-    length = rng.randint(1, rng.choice([8, 8, 14, 20, 30]))
-    if rng.random() < 0.02:
+    """Where to start and to end; every length up to thirty is about as frequent as any other."""
+    start = 1 if rng.random() < 0.55 else rng.randint(0, rng.choice([20, 20, 60]))
+    length = rng.randint(1, rng.choice([10, 30, 30, 30]))
+    if rng.random() < 0.01:
         length = rng.randint(30, 99)
     return start, min(start + length, 100)
 
@@ -106,7 +106,9 @@ def count_range(rng: random.Random) -> tuple[int, int]:
 def count_numbers(rng: random.Random) -> Turn:
     """Count up or down, and stop at the number asked for."""
     if rng.random() < 0.28:
-        start = rng.randint(2, rng.choice([10, 20])) if rng.random() < 0.9 else rng.randint(20, 30)
+        start = (
+            rng.randint(2, rng.choice([10, 20, 20])) if rng.random() < 0.9 else rng.randint(20, 30)
+        )
         end = rng.choice([1, 1, 1, 0, rng.randint(0, start - 1)])
         asks = ASK_DOWN_ONE if end == 1 and rng.random() < 0.6 else ASK_DOWN
         numbers = range(start, end - 1, -1)
