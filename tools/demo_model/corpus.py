@@ -23,6 +23,14 @@ from styles import neutral_system, styled
 from tool_scenes import tool_chat
 
 Document = dict[str, Any]
+EXACT_WEIGHT = 3
+"""How much an exact answer counts."""
+STOP_WEIGHT = 8
+"""How much it counts whether a count stops, where it must and where it could be mistaken to."""
+
+
+TOOLS_SHARE = {False: 16, True: 34}
+"""How frequent tool conversations are, without and with ``--keep``."""
 
 
 def memory_turns(rng: random.Random) -> list[Turn]:
@@ -219,27 +227,48 @@ def plain_turns(rng: random.Random) -> list[Turn]:
     return turns
 
 
+def stop_parts(answer: str) -> list[tuple[str, int]]:
+    """Split a count so that what follows the last number, and any with the same last digit, counts more."""
+    pieces = re.findall(r"\d+|\D+", answer)
+    last = next(piece for piece in reversed(pieces) if piece.isdigit())[-1]
+    parts: list[tuple[str, int]] = []
+    text = ""
+    for index, piece in enumerate(pieces):
+        if index and pieces[index - 1][-1] == last:
+            parts += [(text, EXACT_WEIGHT), (piece[0], STOP_WEIGHT)]
+            text = piece[1:]
+        else:
+            text += piece
+    if text:
+        parts.append((text, EXACT_WEIGHT))
+    if pieces[-1].isdigit():
+        parts.append(("", STOP_WEIGHT))
+    return [part for index, part in enumerate(parts) if part[0] or index == len(parts) - 1]
+
+
 def focus_document(rng: random.Random) -> Document:
     """A conversation on what must be right: counts, small sums, list lengths and honest limits."""
-    if rng.random() < 0.1:
+    if rng.random() < 0.05:
         messages, tools = tool_chat(rng)
         return {"messages": messages, "tools": tools}
-    turns: list[Turn] = []
-    for _ in range(rng.choices([1, 2, 3, 5], [50, 25, 15, 10])[0]):
-        make = rng.choices(
-            [untaught, listing, count_numbers, small_sum, None], [28, 22, 22, 22, 6]
-        )[0]
-        turns += [make(rng)] if make else exchange(rng)[:1]
     messages = [{"role": "system", "content": neutral_system(rng)}] if rng.random() < 0.15 else []
-    for ask, answer in turns:
-        messages += [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
+    for _ in range(rng.choices([1, 2, 3, 5], [50, 25, 15, 10])[0]):
+        kinds = [untaught, listing, count_numbers, small_sum, None]
+        make = rng.choices(kinds, [12, 24, 50, 12, 2])[0]
+        ask, answer = make(rng) if make else exchange(rng)[0]
+        weight = 1 if make in (None, untaught) else EXACT_WEIGHT
+        messages.append({"role": "user", "content": ask})
+        messages.append({"role": "assistant", "content": answer, "weight": weight})
+        if make is count_numbers:
+            messages[-1]["parts"] = stop_parts(answer)
     return {"messages": messages, "tools": None}
 
 
-def document(rng: random.Random) -> Document:
+def document(rng: random.Random, keep: bool = False) -> Document:
     """One conversation."""
     kind = rng.choices(
-        ["plain", "memory", "styled", "tools", "think", "silent", "text"], [57, 9, 8, 16, 6, 1, 3]
+        ["plain", "memory", "styled", "tools", "think", "silent", "text"],
+        [57, 9, 8, TOOLS_SHARE[keep], 6, 1, 3],
     )[0]
     messages: list[Message] = []
     tools: list[dict[str, Any]] | None = None
@@ -293,8 +322,15 @@ def main() -> None:
     parser.add_argument(
         "--focus-share", type=float, default=0.0, help="share of exact-answer conversations"
     )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="more of what a small model forgets first: tool calls, capitals and explanations",
+    )
     args = parser.parse_args()
     boost(args.focus, 4)
+    if args.keep:
+        boost(["capitals", "explain"], 2)
     rng = random.Random(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     size, count, seen = 0, 0, set[str]()
@@ -303,7 +339,9 @@ def main() -> None:
         (args.out / "valid.jsonl").open("w", encoding="utf-8") as valid,
     ):
         for _ in range(args.docs):
-            item = focus_document(rng) if rng.random() < args.focus_share else document(rng)
+            item = (
+                focus_document(rng) if rng.random() < args.focus_share else document(rng, args.keep)
+            )
             line = json.dumps(item, ensure_ascii=False)
             repeats = line in seen
             seen.add(line)

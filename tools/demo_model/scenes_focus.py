@@ -80,7 +80,7 @@ def listing(rng: random.Random) -> Turn:
     The items follow their order in the data file from a random start. Each item then decides the
     next one, so that a small model neither repeats one nor loses count of what it has named.
     """
-    long = rng.random() < 0.5
+    long = rng.random() < 0.35
     aliases, lines = rng.choice(LISTS if long else WORDS)
     items = [capital(item) for item in lines if item]
     name = rng.choice(aliases)
@@ -95,10 +95,10 @@ def listing(rng: random.Random) -> Turn:
 
 
 def count_range(rng: random.Random) -> tuple[int, int]:
-    """Where to start and to end; every length up to twenty is about as frequent as any other."""
-    start = 1 if rng.random() < 0.6 else rng.randint(0, 60)
-    length = rng.randint(1, 12) if rng.random() < 0.5 else rng.randint(1, 30)
-    if rng.random() < 0.06:
+    """Where to start and to end; every length up to thirty is about as frequent as any other."""
+    start = 1 if rng.random() < 0.55 else rng.randint(0, rng.choice([20, 20, 60]))
+    length = rng.randint(1, rng.choice([10, 30, 30, 30]))
+    if rng.random() < 0.01:
         length = rng.randint(30, 99)
     return start, min(start + length, 100)
 
@@ -106,7 +106,9 @@ def count_range(rng: random.Random) -> tuple[int, int]:
 def count_numbers(rng: random.Random) -> Turn:
     """Count up or down, and stop at the number asked for."""
     if rng.random() < 0.28:
-        start = rng.randint(2, 20) if rng.random() < 0.8 else rng.randint(20, 30)
+        start = (
+            rng.randint(2, rng.choice([10, 20, 20])) if rng.random() < 0.9 else rng.randint(20, 30)
+        )
         end = rng.choice([1, 1, 1, 0, rng.randint(0, start - 1)])
         asks = ASK_DOWN_ONE if end == 1 and rng.random() < 0.6 else ASK_DOWN
         numbers = range(start, end - 1, -1)
@@ -119,7 +121,10 @@ def count_numbers(rng: random.Random) -> Turn:
     separator = ", "
     if rng.random() < 0.06:
         ask, separator = ask + rng.choice([", one per line", ", each on its own line"]), "\n"
-    return punctuate(ask, rng), separator.join(map(str, numbers))
+    ask = punctuate(ask, rng)
+    # The end mirrors the request: what follows the last number there follows it here.
+    stop = "." if ask.endswith(f"{numbers[-1]}.") else ""
+    return ask, separator.join(map(str, numbers)) + stop
 
 
 def small_sum(rng: random.Random) -> Turn:

@@ -21,11 +21,11 @@ from tokenizers import (
     trainers,
 )
 
-from chatformat import CONTROL_TOKENS, TEXT_TOKENS, segments
+from chatformat import CONTROL_TOKENS, TEXT_TOKENS, Segment, segments
 from model import Config, Model
 
 Sample = tuple[np.ndarray, np.ndarray]
-"""Token ids and learning mask of one conversation."""
+"""Token ids of one conversation, and how much each counts."""
 
 # The "qwen2" pre-tokenizer of llama.cpp: digits one by one, words with a leading space.
 PATTERN = (
@@ -34,7 +34,7 @@ PATTERN = (
 )
 
 
-def conversations(path: Path) -> Iterator[list[tuple[str, bool]]]:
+def conversations(path: Path) -> Iterator[list[Segment]]:
     """The rendered conversations of a split."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
@@ -74,7 +74,7 @@ def encode(path: Path, tokenizer: Tokenizer, context: int) -> list[Sample]:
         for text, learn in parts:
             piece = tokenizer.encode(text).ids
             ids += piece
-            mask += [int(learn)] * len(piece)
+            mask += [learn] * len(piece)
         samples.append((np.array(ids[:context], np.int32), np.array(mask[:context], np.int8)))
     return samples
 
@@ -136,7 +136,7 @@ def optimizers(model: Model, kind: str, rate: float) -> list[torch.optim.Optimiz
     return [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.97))]
 
 
-def schedule(step: int, progress: float, warmup: int = 60) -> float:
+def schedule(step: int, progress: float, warmup: int) -> float:
     """Linear warm-up, then a cosine down to three per cent."""
     if step < warmup:
         return (step + 1) / warmup
@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="start from the weights of this checkpoint")
     parser.add_argument("--batch-tokens", type=int, default=8192)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--warmup", type=int, default=60)
     parser.add_argument("--optimizer", choices=["adamw", "muon"], default="adamw")
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--eval-every", type=int, default=250)
@@ -208,7 +209,7 @@ def main() -> None:
         tokens, weights = collate(queue.pop())
         for opt in opts:
             for group in opt.param_groups:
-                group["lr"] = group["base"] * schedule(step, progress)
+                group["lr"] = group["base"] * schedule(step, progress, args.warmup)
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
             loss, count = objective(tokens, weights)
         (loss / count).backward()  # type: ignore[no-untyped-call]
