@@ -14,8 +14,9 @@ from penstock.config import paths
 from penstock.config.schema import Config
 from penstock.core.cards import BindingCard, ModelCard
 from penstock.core.events import BEGINNING, TERMINAL, Entry, Seq, StreamId
-from penstock.core.ports import Head, Query, StreamInfo, StreamLog
+from penstock.core.ports import Head, StreamInfo, StreamLog
 from penstock.core.principals import LOCAL
+from penstock.core.queries import Query
 from penstock.core.request import Request
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.watching import Watch

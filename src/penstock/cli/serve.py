@@ -17,8 +17,8 @@ from penstock.config import paths
 from penstock.config.schema import Config
 from penstock.core.cards import BindingCard
 from penstock.core.errors import GatewayError
-from penstock.core.ports import Query
 from penstock.core.principals import LOCAL
+from penstock.core.queries import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

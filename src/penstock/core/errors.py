@@ -10,8 +10,9 @@ GatewayError
 ├── ForbiddenError                   403
 ├── NotFoundError                    404
 │   ├── UnknownModelError  UnknownBindingError  UnknownPersonalityError
-│   └── UnknownStreamError  UnknownRouteError
+│   └── UnknownStreamError  UnknownRouteError  UnknownSessionError
 ├── WrongMethodError                 405
+├── SessionBusyError                 409  a turn of this session still runs
 ├── RequestTimeoutError              408  the client was too slow to send its request
 ├── OverloadedError                  429  `retry_after` says when to come back
 ├── HeadersTooLargeError             431
@@ -142,6 +143,20 @@ class UnknownRouteError(NotFoundError):
     """No route of this path."""
 
     code = "unknown_route"
+
+
+class UnknownSessionError(NotFoundError):
+    """No session of this id, or it belongs to another key."""
+
+    code = "unknown_session"
+
+
+class SessionBusyError(GatewayError):
+    """A turn of this session still runs; `retry_after` says when to look again."""
+
+    code = "session_busy"
+    status = 409
+    retryable = True
 
 
 class WrongMethodError(GatewayError):

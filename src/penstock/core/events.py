@@ -51,13 +51,15 @@ class Start(_Event, frozen=True, tag="start", gc=False):
 class Progress(_Event, frozen=True, tag="progress"):
     """What happens before and between deltas: a place in a queue, a model that loads, a step.
 
-    `at` of `of`: 1-based place, bytes or steps; 0 when unknown.
+    `at` of `of`: 1-based place, bytes or steps; 0 when unknown. `fetching` a model: `text` is the
+    line to show, `digest` names the file (`sha256:…`), `at` of `of` are its bytes.
     """
 
-    what: Literal["queued", "loading", "step"]
+    what: Literal["queued", "loading", "step", "fetching"]
     at: int = 0
     of: int = 0
     text: str = ""
+    digest: str = ""
     preview: Blob | None = None
 
 

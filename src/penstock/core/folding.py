@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from penstock.core import events as ev
-from penstock.core.messages import ToolCall
+from penstock.core.messages import Message, TextPart, ToolCall
 
 
 class ChoiceReply(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -142,6 +142,16 @@ def fold(entries: Iterable[ev.Entry]) -> Reply:
     for entry in entries:
         folder.feed(entry)
     return folder.reply()
+
+
+def as_message(choice: ChoiceReply) -> Message:
+    """An answer as the next turn's conversation holds it."""
+    return Message(
+        role="assistant",
+        parts=(TextPart(choice.text),) if choice.text else (),
+        tool_calls=choice.tool_calls,
+        reasoning=choice.reasoning or None,
+    )
 
 
 def unfold(choice: ChoiceReply, usage: ev.Usage | None = None) -> list[ev.Event]:

@@ -1,14 +1,24 @@
 """The seams. Implementations live in sibling packages and never import each other."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from penstock.core.cards import BindingCard, ModelCard, Personality
+from penstock.core.cards import ModelCard
 from penstock.core.errors import GatewayError
 from penstock.core.events import Entry, Event, Seq, StreamId
 from penstock.core.folding import Reply
+from penstock.core.queries import (
+    EmbedAsk,
+    Embedded,
+    Found,
+    LoadedModel,
+    ModelDetails,
+    Operation,
+    Query,
+    TokensAsk,
+)
 from penstock.core.request import Modality, Request
 
 # ── engines ──────────────────────────────────────────────────────────────────────────────────────
@@ -60,20 +70,48 @@ class Engine(Protocol):
         """Frees everything. Called once."""
 
 
+@runtime_checkable
+class Tokenizer(Protocol):
+    """An engine that has its models' tokenizers. `model` is a name of the engine's own.
+
+    Raises `ModalityError` when this server or model has none.
+    """
+
+    async def tokenize(self, ask: TokensAsk) -> Sequence[int]:
+        """The ids of `ask.text`, with the model's own BOS and EOS where asked for."""
+
+    async def detokenize(self, ask: TokensAsk) -> str:
+        """The text of `ask.tokens`. Raises `InvalidRequestError` for ids that there are not."""
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """An engine that makes vectors of texts. Raises `ModalityError` when this model can't."""
+
+    async def embed(self, ask: EmbedAsk) -> Embedded:
+        """One vector a text, in order."""
+
+
+@runtime_checkable
+class Describer(Protocol):
+    """An engine that knows its models' files. `model` is a name of the engine's own."""
+
+    async def describe(self, model: str) -> ModelDetails:
+        """Raises `UnknownModelError`."""
+
+    async def loaded(self) -> Sequence[LoadedModel]:
+        """What is in memory now."""
+
+    async def load(self, model: str) -> None:
+        """Takes a model into memory."""
+
+    async def unload(self, model: str) -> None:
+        """Lets go of it, once what runs on it has ended."""
+
+
 # ── dialects ─────────────────────────────────────────────────────────────────────────────────────
 
 FramingName = Literal["sse", "ndjson"]
-Operation = Literal[
-    "generate",
-    "models",
-    "model",
-    "bindings",
-    "binding_models",
-    "personalities",
-    "model_files",
-    "defaults",
-    "health",
-]
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -83,7 +121,7 @@ class Route(msgspec.Struct, frozen=True):
     `open`: answered without a key.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     operation: Operation
     open: bool = False
@@ -97,26 +135,6 @@ class Call(msgspec.Struct, frozen=True):
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
-
-
-class Query(msgspec.Struct, frozen=True):
-    """A question that starts no stream. `name`: the model or binding it is about."""
-
-    operation: Operation
-    name: str = ""
-
-
-class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gateway found for a query; only what its operation needs is filled."""
-
-    query: Query
-    version: str = ""
-    key_required: bool = False
-    models: tuple[ModelCard, ...] = ()
-    bindings: tuple[BindingCard, ...] = ()
-    personalities: tuple[Personality, ...] = ()
-    defaults: Mapping[str, str | int | None] = {}
-    now: int = 0
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):

@@ -9,6 +9,7 @@ from penstock.core.messages import ImagePart, Message
 Modality = Literal["text", "image", "audio", "video"]
 Effort = Literal["none", "minimal", "low", "medium", "high"]
 ToolMode = Literal["none", "auto", "required"]
+Task = Literal["generate", "pull", "create"]
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,6 +57,21 @@ class ReplyFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     strict: bool | None = None
 
 
+class Fetch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What to pull or create under the request's `model`.
+
+    `source`: for `create` the model, GGUF path or `hf.co/…` it is made from; for `pull` empty.
+    `files`: names to `sha256:…` of uploaded blobs. `parameters`: Ollama's option names.
+    """
+
+    source: str = ""
+    files: dict[str, str] = {}
+    system: str = ""
+    template: str = ""
+    license: str = ""
+    parameters: dict[str, float | int | str | list[str]] = {}
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One generation. The head of its stream in the log, so it never holds a key.
 
@@ -64,8 +80,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `freeform`: `[defaults]` fill what is not said, and sampling parameters that the binding can't
     use are ignored by name instead of refused. `stream` and `include_usage` are wishes of the first
     reader, kept so that the stream can be rendered tomorrow as it was today; `legacy` marks lollms'
-    old `prompt` form, `plain` one that takes its whole answer as bare text. `ignored`: published
+    old `prompt` form, `plain` one that takes its whole answer as bare text. `form`: the dialect's
+    own note on which of its shapes was asked for; the gateway never reads it. `ignored`: published
     hints that were not honoured, named in the answer.
+
+    `raw`: the text of the only message goes to the model as it is, without a chat template, and
+    `suffix` is what is to come after the answer. `continues`: the id of one's own stream, whose
+    request and reply come before `messages`. `session`: an id of the client's choosing; the
+    session's history comes before `messages`, and a first system message is the new session's.
+    `functions`: functions of the server's own that the model may call and the server runs.
+    `work`: what a task other than `generate` needs.
     """
 
     model: str = ""
@@ -86,6 +110,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     include_usage: bool = False
     legacy: bool = False
     plain: bool = False
+    form: str = ""
+    raw: bool = False
+    suffix: str | None = None
+    continues: str | None = None
+    session: str | None = None
+    functions: tuple[str, ...] = ()
+    task: Task = "generate"
+    work: Fetch | None = None
     ignored: tuple[str, ...] = ()
 
 
@@ -105,6 +137,8 @@ def features(request: Request) -> frozenset[str]:
         "reply_format": request.reply_format,
         "effort": request.effort,
         "choices": request.choices > 1,
+        "raw": request.raw,
+        "suffix": request.suffix,
         "images": any(isinstance(part, ImagePart) for m in request.messages for part in m.parts),
     }
     return frozenset(found | {name for name, asked in optional.items() if asked})

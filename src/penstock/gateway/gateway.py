@@ -10,8 +10,9 @@ from typing import Final, Self
 import msgspec
 
 from penstock.config.schema import Config
-from penstock.core.cards import ModelCard, Personality
+from penstock.core.cards import Personality
 from penstock.core.errors import (
+    ForbiddenError,
     GatewayError,
     InterruptedRunError,
     ModalityError,
@@ -20,23 +21,27 @@ from penstock.core.errors import (
     UnknownModelError,
     UnknownStreamError,
 )
-from penstock.core.events import Seq, StreamId
+from penstock.core.events import BEGINNING, Seq, StreamId
+from penstock.core.folding import Folder, Reply, as_message
 from penstock.core.ports import (
     Dialect,
-    Found,
+    Engine,
     Head,
     LogStatus,
     OnDisconnect,
-    Query,
     StreamInfo,
     StreamLog,
 )
 from penstock.core.principals import Principal
+from penstock.core.queries import Found, Query
 from penstock.core.request import Request
+from penstock.core.stores import KeyStore, ModelStore, SessionStore
 from penstock.gateway import admission, personalities
 from penstock.gateway.bindings import Binding, Bindings
+from penstock.gateway.fetching import STORE, Fetching
 from penstock.gateway.keys import KeyRing
 from penstock.gateway.metrics import Metrics
+from penstock.gateway.questions import Questions, work_of
 from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
 from penstock.gateway.watching import Watch, Watched
@@ -46,7 +51,7 @@ STARTING_SECONDS: Final = 5.0
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a gateway is made of. The gateway closes the log and the bindings."""
+    """What a gateway is made of. The gateway closes the log, the bindings and the stores."""
 
     config: Config
     log: StreamLog
@@ -55,6 +60,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     personalities: Mapping[str, Personality]
     version: str
     metrics: Metrics
+    sessions: SessionStore | None = None
+    keys: KeyStore | None = None
+    models: ModelStore | None = None
 
 
 class Gateway:
@@ -69,7 +77,12 @@ class Gateway:
         self._config = config
         self._log = parts.log
         self._personalities = parts.personalities
-        self._engines = {binding.name: binding.engine for binding in parts.bindings}
+        self._engines: dict[str, Engine] = {b.name: b.engine for b in parts.bindings}
+        if parts.models is not None:
+            self._engines[STORE] = Fetching(parts.models, self._relist)
+        self.questions = Questions(
+            config, self.bindings, parts.personalities, parts.models, parts.version
+        )
         self._keys = KeyRing(config.security.allowed_api_keys, config.security.admin_keys)
         self._runs: dict[StreamId, tuple[Run, Watched]] = {}
         self._group = asyncio.TaskGroup()
@@ -79,7 +92,7 @@ class Gateway:
         self._closing = False
         self._around = Surroundings(
             log=parts.log,
-            ready=self.bindings.ready,
+            ready=self._ready,
             timeouts=config.timeouts,
             metrics=self.metrics,
             now_ms=now_ms,
@@ -141,10 +154,29 @@ class Gateway:
         if self._closing:
             raise UnavailableError("the server is stopping", retry_after=5.0)
         admission.check_room(len(self._runs), self._config.server.max_runs)
+        head, attempts = await self._head(request, dialect, principal, on_disconnect)
+        self._log.create(head)
+        run = Run(head, attempts, self._around)
+        stream = StreamId(head.stream)
+        self._runs[stream] = (run, Watched(head, run.cancel))
+        self.metrics.runs += 1
+        run.task = self._group.create_task(self._run(run))
+        return head
+
+    async def _head(
+        self,
+        request: Request,
+        dialect: str,
+        principal: Principal,
+        on_disconnect: OnDisconnect | None,
+    ) -> tuple[Head, list[Attempt]]:
+        """What is to run, and by whom."""
         request = personalities.apply(request, self._personalities, self._config.defaults)
-        targets = await self._route(request)
-        request = self._with_alias(request)
-        attempts = self._attempts(request, targets)
+        request = await self._with_history(request, principal)
+        targets = await self._targets(request)
+        for target in targets:
+            self._check_model(principal, request.model, target)
+        attempts = self._attempts(self._with_alias(request), targets)
         streams = self._config.streams
         usual = streams.on_disconnect if request.stream else "cancel"
         head = Head(
@@ -158,13 +190,7 @@ class Gateway:
             on_disconnect=on_disconnect or usual,
             linger_seconds=streams.linger_seconds,
         )
-        self._log.create(head)
-        run = Run(head, attempts, self._around)
-        stream = StreamId(head.stream)
-        self._runs[stream] = (run, Watched(head, run.cancel))
-        self.metrics.runs += 1
-        run.task = self._group.create_task(self._run(run))
-        return head
+        return head, attempts
 
     async def _run(self, run: Run) -> None:
         try:
@@ -216,29 +242,16 @@ class Gateway:
     # ── questions ────────────────────────────────────────────────────────────────────────────────
 
     async def find(self, query: Query, principal: Principal) -> Found:
-        """What a listing shows. Raises `UnknownModelError`, `UnknownBindingError`."""
-        _ = principal
-        if query.operation in {"models", "model", "binding_models", "model_files"}:
-            await self.bindings.refresh()
-        visible = self.bindings.visible
-        models = self._model_cards()
-        if query.operation == "model":
-            models = tuple(card for card in models if query.name in _names(card))[:1]
-            if not models:
-                raise UnknownModelError(f"no model named {query.name!r}", param="model")
-        if query.operation == "binding_models":
-            models = self._models_of(query.name)
-        defaults = self._config.defaults
-        return Found(
-            query=query,
-            version=self.version,
-            key_required=self.key_required,
-            models=models,
-            bindings=tuple(binding.card for binding in visible),
-            personalities=tuple(self._personalities.values()),
-            defaults={name: getattr(defaults, name) for name in defaults.__struct_fields__},
-            now=now_ms() // 1000,
-        )
+        """What is asked without starting a run.
+
+        Raises `UnknownModelError`, `UnknownBindingError`, `ModalityError` and what the engine or
+        store that was asked raises.
+        """
+        work = work_of(query)
+        targets = await self._route(work) if work is not None else ()
+        for target in targets:
+            self._check_model(principal, work.model if work is not None else "", target)
+        return await self.questions.find(query, principal, targets, keyed=self.key_required)
 
     def trouble(self) -> str | None:
         """Why the gateway can't answer; `None` when it can."""
@@ -260,6 +273,41 @@ class Gateway:
             self._router = Router(self.bindings.offers(), config.models, config.defaults)
             self._routed = version
         return self._router
+
+    async def _targets(self, request: Request) -> tuple[Target, ...]:
+        if request.task != "generate":
+            _ = self.questions.store
+            return (Target(STORE, request.model),)
+        return await self._route(request)
+
+    async def _ready(self, binding: str) -> Engine:
+        return self._engines[STORE] if binding == STORE else await self.bindings.ready(binding)
+
+    async def _relist(self) -> None:
+        await self.bindings.refresh(older_than=0.0)
+
+    async def _with_history(self, request: Request, principal: Principal) -> Request:
+        """The request with what it continues in front of its own messages."""
+        if request.continues is None:
+            return request
+        stream = StreamId(request.continues)
+        head = await self.head(stream, principal)
+        reply = await self._folded(stream)
+        said = head.request.messages
+        if reply.first.text or reply.first.tool_calls:
+            said = (*said, as_message(reply.first))
+        return msgspec.structs.replace(request, messages=(*said, *request.messages))
+
+    async def _folded(self, stream: StreamId) -> Reply:
+        folder = Folder()
+        reader = self._log.reader(stream, BEGINNING)
+        try:
+            while entries := await reader.take():
+                for entry in entries:
+                    folder.feed(entry)
+        finally:
+            reader.close()
+        return folder.reply()
 
     async def _route(self, request: Request) -> tuple[Target, ...]:
         try:
@@ -305,29 +353,9 @@ class Gateway:
             raise refused
         return found
 
-    def _model_cards(self) -> tuple[ModelCard, ...]:
-        cards = {
-            (binding.name, card.name): msgspec.structs.replace(card, binding=binding.name)
-            for binding in self.bindings.visible
-            for card in _cards(binding)
-        }
-        aliases = [
-            msgspec.structs.replace(
-                cards.get((alias.binding, alias.name), ModelCard(name=name, binding=alias.binding)),
-                name=name,
-                alias_of=alias.name or None,
-            )
-            for name, alias in self._config.models.items()
-        ]
-        return (*aliases, *cards.values())
-
-    def _models_of(self, binding: str) -> tuple[ModelCard, ...]:
-        for known in self.bindings.visible:
-            if known.name == binding:
-                return tuple(
-                    msgspec.structs.replace(card, binding=binding) for card in _cards(known)
-                )
-        raise UnknownBindingError(f"no binding named {binding!r}", param="binding")
+    def _check_model(self, principal: Principal, asked: str, target: Target) -> None:
+        if not any(principal.may_use(name) for name in {asked, target.model} if name):
+            raise ForbiddenError(f"this key may not use the model {asked or target.model!r}")
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -335,16 +363,6 @@ class Gateway:
             due = loop.time() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
             self.metrics.loop_lag.observe(max(0.0, loop.time() - due))
-
-
-def _cards(binding: Binding) -> Sequence[ModelCard]:
-    if binding.models or not binding.model:
-        return binding.models
-    return (ModelCard(name=binding.model, outputs=binding.engine.outputs),)
-
-
-def _names(card: ModelCard) -> tuple[str, ...]:
-    return card.name, f"{card.binding}/{card.name}", card.name.removesuffix(":latest")
 
 
 def now_ms() -> int:

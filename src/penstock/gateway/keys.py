@@ -23,7 +23,9 @@ class KeyRing:
             *((key, frozenset[str]()) for key in keys),
         ):
             digest = _digest(secret.reveal())
-            self._principals.append((digest, Principal(f"key-{digest[:8].hex()}", scopes)))
+            self._principals.append(
+                (digest, Principal(id=f"key-{digest[:8].hex()}", scopes=scopes))
+            )
 
     @property
     def needed(self) -> bool:

@@ -116,7 +116,8 @@ class Run:
     async def _try_all(self) -> None:
         for attempt in self._attempts:
             self._answering = attempt
-            self._deadline.start()
+            if attempt.request.task == "generate":
+                self._deadline.start()
             try:
                 engine = await self._around.ready(attempt.binding)
                 await self._attempt(engine, attempt)

@@ -42,7 +42,8 @@ from penstock.core.errors import (
 )
 from penstock.core.events import Entry
 from penstock.core.folding import fold
-from penstock.core.ports import Call, Dialect, Encoder, Frame, FramingName, Query, Route
+from penstock.core.ports import Call, Dialect, Encoder, Frame, FramingName, Route
+from penstock.core.queries import Query
 from penstock.core.request import Request
 from penstock.wire import json, ndjson, sse
 

@@ -9,16 +9,8 @@ from penstock.core.errors import GatewayError, InvalidRequestError
 from penstock.core.events import Done, Entry, Failed, TextDelta
 from penstock.core.folding import Reply
 from penstock.core.messages import say
-from penstock.core.ports import (
-    Answer,
-    Call,
-    Encoder,
-    Found,
-    Frame,
-    Opening,
-    Query,
-    Route,
-)
+from penstock.core.ports import Answer, Call, Encoder, Frame, Opening, Route
+from penstock.core.queries import Found, Query
 from penstock.core.request import Request
 from penstock.wire import json
 

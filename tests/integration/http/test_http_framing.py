@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from penstock.config.schema import Server
 from penstock.core.errors import EngineProtocolError
-from penstock.core.ports import Call, Opening, Query
+from penstock.core.ports import Call, Opening
+from penstock.core.queries import Query
 from penstock.core.request import Request
 from penstock.wire import json
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from penstock.core import events as ev
 from penstock.core.cards import BindingCard, ModelCard, Personality
 from penstock.core.errors import ConfigError, InvalidRequestError, ModalityError
-from penstock.core.ports import Call, Found, Operation, Query
+from penstock.core.ports import Call
+from penstock.core.queries import Found, Operation, Query
 from penstock.core.request import Request
 from penstock.dialects.lollms import Dialect, Encoder, encode, shapes
 from penstock.wire import json

@@ -17,7 +17,8 @@ from penstock.core import events as ev
 from penstock.core.cards import ModelCard
 from penstock.core.errors import ConfigError, InvalidRequestError
 from penstock.core.folding import Reply
-from penstock.core.ports import Call, Found, Query
+from penstock.core.ports import Call
+from penstock.core.queries import Found, Query
 from penstock.core.request import Request
 from penstock.dialects.openai_chat import Dialect, Encoder, encode, shapes
 from penstock.dialects.openai_chat.fields import FIELDS, REFUSED, Field

@@ -239,15 +239,15 @@ async def test_room_is_bounded():
 
 async def test_a_streams_owner_alone_may_touch_it():
     async with gateway(Scripted(hello)) as made:
-        mine = Principal("me")
+        mine = Principal(id="me")
         head = await made.submit(ask(), "test", mine)
         await read(made, head)
         stream = StreamId(head.stream)
         for stranger_may_not in (made.head, made.info, made.cancel, made.erase):
             with pytest.raises(Exception, match="no stream"):
-                await stranger_may_not(stream, Principal("you"))
+                await stranger_may_not(stream, Principal(id="you"))
         assert [info.stream for info in await made.recent(mine, 10)] == [head.stream]
-        assert await made.recent(Principal("you"), 10) == []
+        assert await made.recent(Principal(id="you"), 10) == []
         assert len(await made.recent(LOCAL, 10)) == 1
         await made.erase(stream, mine)
         with pytest.raises(Exception, match="no such stream"):

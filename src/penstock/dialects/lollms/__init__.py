@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from penstock.core.errors import GatewayError
 from penstock.core.folding import Reply
-from penstock.core.ports import Answer, Call, Found, Opening, Query, Route
+from penstock.core.ports import Answer, Call, Opening, Route
+from penstock.core.queries import Found, Query
 from penstock.core.request import Request
 from penstock.dialects.lollms import errors, listings, parse
 from penstock.dialects.lollms.encode import Encoder, envelope

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from penstock.core.cards import BindingCard, ModelCard, Personality
-from penstock.core.ports import Found
+from penstock.core.queries import Found
 from penstock.wire import json
 
 FOLDERS: Final = (

@@ -4,7 +4,7 @@ import msgspec
 
 from penstock.core.cards import ModelCard
 from penstock.core.errors import UnknownModelError
-from penstock.core.ports import Found
+from penstock.core.queries import Found
 from penstock.wire import json
 
 

@@ -113,9 +113,26 @@ class Index:
                 self._db.execute(self._sql[name], (stream,))
         return [blob for blob in orphans if not self._all("blob_is_named", blob)]
 
-    def forget_segment(self, name: str) -> None:
-        """Drops a segment's row. Inside `begin()`."""
-        self._db.execute(self._sql["drop_segment"], (name,))
+    def forget_segment(self, name: str) -> list[str]:
+        """Drops a segment and every stream with a record in it. Inside `begin()`.
+
+        Returns which blobs nobody names any more.
+        """
+        blobs = [str(row[0]) for row in self._all("blobs_in", name)]
+        for query in ("drop_streams_in", "drop_blobs_in", "drop_places_in", "drop_segment"):
+            self._db.execute(self._sql[query], (name,))
+        return [blob for blob in blobs if not self._all("blob_is_named", blob)]
+
+    def heads_before(self, name: str) -> dict[str, list[int]]:
+        """Where the heads of this segment's streams lie that are in older ones: offsets by
+        segment.
+        """
+        found: dict[str, list[int]] = {}
+        for segment, records in self._all("heads_before", name):
+            place = Places(cast("str", segment), cast("bytes", records))
+            if len(place) and place[0][2] == 0:
+                found.setdefault(place.segment, []).append(place[0][0])
+        return found
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
@@ -153,10 +170,6 @@ class Index:
             for name, indexed, sealed, last in self._all("segments")
         ]
         return {row.name: row for row in rows}
-
-    def streams_in(self, segment: str) -> list[str]:
-        """The streams that have records in a segment."""
-        return [cast("str", row[0]) for row in self._all("streams_in", segment)]
 
     def states(self) -> dict[str, StreamState]:
         """The state of every stream."""

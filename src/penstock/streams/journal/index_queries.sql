@@ -45,8 +45,21 @@ UPDATE stream SET erasing = 1 WHERE id = ?;
 -- name: segments
 SELECT name, indexed, sealed, last FROM segment ORDER BY name;
 
--- name: streams_in
-SELECT stream FROM place WHERE segment = ?;
+-- name: heads_before
+SELECT segment, substr(records, 1, 16) FROM place
+WHERE stream IN (SELECT stream FROM place WHERE segment = ?1) AND segment < ?1;
+
+-- name: blobs_in
+SELECT DISTINCT sha256 FROM blob WHERE stream IN (SELECT stream FROM place WHERE segment = ?);
+
+-- name: drop_streams_in
+DELETE FROM stream WHERE id IN (SELECT stream FROM place WHERE segment = ?);
+
+-- name: drop_blobs_in
+DELETE FROM blob WHERE stream IN (SELECT stream FROM place WHERE segment = ?);
+
+-- name: drop_places_in
+DELETE FROM place WHERE stream IN (SELECT stream FROM place WHERE segment = ?);
 
 -- name: drop_stream
 DELETE FROM stream WHERE id = ?;

@@ -72,9 +72,11 @@ class Log:
         self._detour = Detour(folder, self._blobs, self._appender)
         self._indexing = Indexing(folder, self._appender, self._live)
         self._appender.on_end = self._indexing.note
+        self._appender.on_roll = self._retain_after_roll
         self._adopting = asyncio.Lock()
         self._bytes = 0
         self._retaining: TimerHandle | None = None
+        self._passes = 0
         self._closed = False
 
     async def open(self) -> None:
@@ -315,12 +317,16 @@ class Log:
         )
 
     async def retain(self) -> None:
-        """Forgets what is too old or too much. Runs by itself once a minute."""
+        """Forgets what is too old or too much.
+
+        Runs by itself once a minute, and whenever a segment is full.
+        """
         await asyncio.wait([self._retain()])
 
     def _retain(self) -> asyncio.Future[int]:
         if self._retaining is not None:
             self._retaining.cancel()
+        self._passes += 1
         self._appender.roll_if_old()
         segments, blobs, bounds = self._segments, self._blobs, self._bounds
         now, written = self._now_ms(), self._appender.written
@@ -330,7 +336,13 @@ class Log:
         done.add_done_callback(partial(self._retained, written))
         return done
 
+    def _retain_after_roll(self) -> None:
+        if not self._passes and not self._closed:
+            # Not within this turn: it has yet to write what made it roll.
+            self._appender.loop.call_soon(self._retain)
+
     def _retained(self, written: int, done: asyncio.Future[int]) -> None:
+        self._passes -= 1
         error = done.exception()
         if error is None:
             self._bytes = done.result() - written

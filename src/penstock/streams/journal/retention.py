@@ -86,19 +86,34 @@ def retain(index: Index, segments: Path, blobs: Blobs, bounds: Bounds, now: int)
     for row in index.segments().values():
         if not row.sealed or (row.last >= now - bounds.age_ms and total <= bounds.size):
             continue
-        _drop(index, segments, blobs, row.name)
-        sizes.pop(row.name, None)
-        total = sum(sizes.values()) + index.blob_bytes()
+        total -= sizes.pop(row.name, 0) + _drop(index, segments, blobs, row.name)
         _log.info("forgot segment %s", row.name)
     return total
 
 
-def _drop(index: Index, segments: Path, blobs: Blobs, name: str) -> None:
+def _drop(index: Index, segments: Path, blobs: Blobs, name: str) -> int:
+    """Forgets a segment and every stream in it; returns the bytes of blobs that went with them.
+
+    What such a stream left in older segments stays there until they go too, but without its head
+    it is no stream: a rebuilt index can't take it for the whole of one.
+    """
+    before = index.blob_bytes()
     with index.begin():
-        streams = index.streams_in(name)
-        for stream in streams:
-            # What lies elsewhere of a forgotten stream must not look like the whole of it later.
-            wipe(segments, [run for run in index.places(stream) if run.segment != name])
-        blobs.drop(index.forget(streams))
-        index.forget_segment(name)
+        for segment, offsets in index.heads_before(name).items():
+            _behead(segments / segment, offsets)
+        blobs.drop(index.forget_segment(name))
         (segments / name).unlink(missing_ok=True)
+    return before - index.blob_bytes()
+
+
+def _behead(path: Path, offsets: Iterable[int]) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        for offset in offsets:
+            os.pwrite(fd, bytes((ERASED,)), offset + MARK_AT)
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)

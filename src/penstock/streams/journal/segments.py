@@ -36,6 +36,7 @@ class Appender:
         observe_latency: Callable[[float], None] | None,
     ) -> None:
         self.on_end: Callable[[Live], None] = _nothing
+        self.on_roll: Callable[[], None] = _nothing_rolled
         self.writer = secrets.token_hex(6)
         self.trouble: str | None = None
         self.backlog = 0
@@ -235,6 +236,7 @@ class Appender:
         self._segment = self._begin()
         if segment is not None:
             self._retire(segment)
+            self.on_roll()
         return self._segment
 
     def roll(self, newest_name: int) -> None:
@@ -358,6 +360,10 @@ class Appender:
 
 
 def _nothing(_: Live) -> None:
+    pass
+
+
+def _nothing_rolled() -> None:
     pass
 
 

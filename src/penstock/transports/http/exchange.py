@@ -10,8 +10,9 @@ from penstock.config.schema import Server
 from penstock.core.errors import InvalidRequestError, from_code
 from penstock.core.events import BEGINNING, StreamId
 from penstock.core.folding import Folder
-from penstock.core.ports import Answer, Call, Dialect, Head, OnDisconnect, Query, Route
+from penstock.core.ports import Answer, Call, Dialect, Head, OnDisconnect, Route
 from penstock.core.principals import Principal
+from penstock.core.queries import Query
 from penstock.core.request import Request
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.rendering import BEGIN, Cursor, parse_event_id
@@ -22,7 +23,7 @@ from penstock.transports.http.streaming import Framer, Heartbeat, stream_reply, 
 from penstock.transports.http.visits import Visit
 
 _POLICIES: Final = get_args(OnDisconnect)
-_NOBODY: Final = Principal("")
+_NOBODY: Final = Principal(id="")
 _SPACE: Final = b" "
 
 

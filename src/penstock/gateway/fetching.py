@@ -1,0 +1,45 @@
+"""Pulling and creating models, as runs: the store behind the face of an engine."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import ClassVar, Final
+
+from penstock.core.cards import ModelCard
+from penstock.core.events import Event
+from penstock.core.request import Modality, Request
+from penstock.core.stores import ModelStore
+
+STORE: Final = "store"
+"""Stands for a binding's name in the heads of such runs."""
+
+
+class Fetching:
+    """`core.ports.Engine` for requests whose task is not to generate."""
+
+    description: ClassVar[str] = "Models that are pulled, uploaded and made here"
+    supports: ClassVar[frozenset[str]] = frozenset()
+    outputs: ClassVar[tuple[Modality, ...]] = ("text",)
+
+    def __init__(self, store: ModelStore, fetched: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._fetched = fetched
+
+    async def start(self) -> None:
+        """Nothing to make ready."""
+
+    async def stream(self, request: Request) -> AsyncIterator[Sequence[Event]]:
+        """Runs the task. A model that came is offered from then on."""
+        last: Sequence[Event] = ()
+        async for batch in self._store.fetch(request):
+            if last:
+                yield last
+            last = batch
+        # The end is told last: whoever reads it may ask for the model at once.
+        await self._fetched()
+        yield last
+
+    async def models(self) -> Sequence[ModelCard]:
+        """None of its own: an engine serves them."""
+        return ()
+
+    async def aclose(self) -> None:
+        """Nothing to free."""

@@ -1,0 +1,260 @@
+"""What is asked without starting a run: listings, tokens, vectors, the model store."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from penstock.config.schema import Config
+from penstock.core.cards import ModelCard, Personality
+from penstock.core.errors import (
+    InvalidRequestError,
+    ModalityError,
+    UnknownBindingError,
+    UnknownModelError,
+)
+from penstock.core.ports import Describer, Embedder, Tokenizer
+from penstock.core.principals import Principal
+from penstock.core.queries import (
+    BlobAsk,
+    CopyAsk,
+    EmbedAsk,
+    Embedded,
+    Found,
+    LoadedModel,
+    ModelDetails,
+    Query,
+    TokensAsk,
+)
+from penstock.core.request import Request
+from penstock.core.stores import ModelStore, StoredModel
+from penstock.gateway.bindings import Binding, Bindings
+from penstock.gateway.routing import Target
+
+T = TypeVar("T")
+_LISTINGS: Final = frozenset(
+    {"models", "model", "binding_models", "model_files", "model_details", "loaded_models"}
+)
+
+
+class Questions:
+    """Answers them. `version` is the gateway's; `functions` the names of the server's own."""
+
+    def __init__(
+        self,
+        config: Config,
+        bindings: Bindings,
+        personalities: Mapping[str, Personality],
+        store: ModelStore | None,
+        version: str,
+    ) -> None:
+        self._config = config
+        self._bindings = bindings
+        self._personalities = personalities
+        self._store = store
+        self._version = version
+        self.functions: tuple[str, ...] = ()
+
+    async def find(
+        self, query: Query, principal: Principal, targets: Sequence[Target], *, keyed: bool
+    ) -> Found:
+        """`targets`: who is to answer, where the query names a model or binding to work with."""
+        if query.operation in _LISTINGS:
+            await self._bindings.refresh()
+        found = self._listed(query, principal, keyed=keyed)
+        more: dict[str, object] = {}
+        match query.operation:
+            case "model":
+                more = {"models": (self._one(query.name, found.models),)}
+            case "binding_models":
+                more = {"models": self._models_of(query.name, principal)}
+            case "tokenize" | "count_tokens" | "detokenize":
+                more = await self._tokens(query, targets[0])
+            case "embed":
+                more = {"embedded": await self._embed(query, targets[0])}
+            case "model_details":
+                more = {"details": await self._details(query.name, targets[0])}
+            case "loaded_models":
+                more = {"loaded": await self._loaded(principal)}
+            case "load_model" | "unload_model":
+                await self._load(query, targets[0])
+            case "delete_model" | "copy_model" | "has_blob":
+                more = {"exists": await self._stored(query)}
+            case _:
+                pass
+        return msgspec.structs.replace(found, **more)
+
+    def _listed(self, query: Query, principal: Principal, *, keyed: bool) -> Found:
+        defaults = self._config.defaults
+        return Found(
+            query=query,
+            version=self._version,
+            key_required=keyed,
+            models=tuple(c for c in self.model_cards() if principal.may_use(c.name)),
+            bindings=tuple(binding.card for binding in self._bindings.visible),
+            personalities=tuple(self._personalities.values()),
+            functions=self.functions,
+            defaults={name: getattr(defaults, name) for name in defaults.__struct_fields__},
+            now=time.time_ns() // 1_000_000_000,
+        )
+
+    # ── models ───────────────────────────────────────────────────────────────────────────────────
+
+    def model_cards(self) -> tuple[ModelCard, ...]:
+        """All that can be asked for: aliases first, then every binding's own."""
+        cards = {
+            (binding.name, card.name): msgspec.structs.replace(card, binding=binding.name)
+            for binding in self._bindings.visible
+            for card in cards_of(binding)
+        }
+        aliases = [
+            msgspec.structs.replace(
+                cards.get((alias.binding, alias.name), ModelCard(name=name, binding=alias.binding)),
+                name=name,
+                alias_of=alias.name or None,
+            )
+            for name, alias in self._config.models.items()
+            if name != "*"
+        ]
+        return (*aliases, *cards.values())
+
+    def _one(self, name: str, cards: Sequence[ModelCard]) -> ModelCard:
+        for card in cards:
+            if name in _names(card):
+                return card
+        raise UnknownModelError(f"no model named {name!r}", param="model")
+
+    def _models_of(self, binding: str, principal: Principal) -> tuple[ModelCard, ...]:
+        for known in self._bindings.visible:
+            if known.name == binding:
+                return tuple(
+                    msgspec.structs.replace(card, binding=binding)
+                    for card in cards_of(known)
+                    if principal.may_use(card.name)
+                )
+        raise UnknownBindingError(f"no binding named {binding!r}", param="binding")
+
+    async def _details(self, name: str, target: Target) -> ModelDetails:
+        engine = await self._bindings.ready(target.binding)
+        stored = await self._stored_model(name)
+        if isinstance(engine, Describer):
+            details = await engine.describe(target.model)
+        else:
+            details = ModelDetails(card=self._one(target.model, self.model_cards()))
+        card = msgspec.structs.replace(details.card, name=name, binding=target.binding)
+        alias = self._config.models.get(name)
+        system = stored.system if stored is not None else (alias.system if alias else None)
+        return msgspec.structs.replace(
+            details,
+            card=card,
+            system=system or details.system,
+            template=(stored.template if stored else "") or details.template,
+            license=(stored.license if stored else "") or details.license,
+            parameters=_parameters(stored) if stored else details.parameters,
+        )
+
+    async def _stored_model(self, name: str) -> StoredModel | None:
+        models = await self._store.models() if self._store is not None else ()
+        wanted = name.removesuffix(":latest")
+        return next((m for m in models if m.name.removesuffix(":latest") == wanted), None)
+
+    async def _loaded(self, principal: Principal) -> tuple[LoadedModel, ...]:
+        found: list[LoadedModel] = []
+        for binding in self._bindings.visible:
+            if binding.state == "up" and isinstance(binding.engine, Describer):
+                found += [
+                    msgspec.structs.replace(
+                        loaded, card=msgspec.structs.replace(loaded.card, binding=binding.name)
+                    )
+                    for loaded in await binding.engine.loaded()
+                    if principal.may_use(loaded.card.name)
+                ]
+        return tuple(found)
+
+    async def _load(self, query: Query, target: Target) -> None:
+        engine = await self._bindings.ready(target.binding)
+        if not isinstance(engine, Describer):
+            return  # Somebody else's server decides what it keeps in memory.
+        if query.operation == "load_model":
+            await engine.load(target.model)
+        else:
+            await engine.unload(target.model)
+
+    # ── tokens and vectors ───────────────────────────────────────────────────────────────────────
+
+    async def _tokens(self, query: Query, target: Target) -> dict[str, object]:
+        ask = _asked(query, TokensAsk)
+        ask = msgspec.structs.replace(ask, model=target.model)
+        engine = await self._bindings.ready(target.binding)
+        if not isinstance(engine, Tokenizer):
+            raise ModalityError(f"the binding {target.binding!r} has no tokenizer")
+        if query.operation == "detokenize":
+            return {"text": await engine.detokenize(ask)}
+        return {"tokens": tuple(await engine.tokenize(ask))}
+
+    async def _embed(self, query: Query, target: Target) -> Embedded:
+        ask = msgspec.structs.replace(_asked(query, EmbedAsk), model=target.model)
+        engine = await self._bindings.ready(target.binding)
+        if not isinstance(engine, Embedder):
+            raise ModalityError(f"the binding {target.binding!r} makes no embeddings")
+        embedded = await engine.embed(ask)
+        model = embedded.model or target.model
+        return msgspec.structs.replace(embedded, model=model, binding=target.binding)
+
+    # ── the model store ──────────────────────────────────────────────────────────────────────────
+
+    async def _stored(self, query: Query) -> bool:
+        store = self.store
+        match query.operation:
+            case "delete_model":
+                await store.delete(query.name)
+                await self._bindings.refresh(older_than=0.0)
+            case "copy_model":
+                ask = _asked(query, CopyAsk)
+                await store.copy(ask.source, ask.destination)
+                await self._bindings.refresh(older_than=0.0)
+            case _:
+                return await store.has_blob(_asked(query, BlobAsk).sha256)
+        return True
+
+    @property
+    def store(self) -> ModelStore:
+        """Raises `ModalityError` where this gateway keeps no models."""
+        if self._store is None:
+            raise ModalityError("this gateway keeps no models of its own")
+        return self._store
+
+
+def work_of(query: Query) -> Request | None:
+    """What routing is to find an engine for, if the query needs one."""
+    match query.ask:
+        case TokensAsk(model=model, binding=binding) | EmbedAsk(model=model, binding=binding):
+            return Request(model=model, binding=binding)
+        case _:
+            named = query.operation in {"model_details", "load_model", "unload_model"}
+            return Request(model=query.name) if named else None
+
+
+def _asked(query: Query, kind: type[T]) -> T:
+    if not isinstance(query.ask, kind):
+        raise InvalidRequestError(f"{query.operation} needs more than a name")
+    return query.ask
+
+
+def _parameters(stored: StoredModel) -> dict[str, float | int | str | tuple[str, ...]]:
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in stored.parameters.items()
+    }
+
+
+def cards_of(binding: Binding) -> Sequence[ModelCard]:
+    """What a binding offers; of one that lists nothing, its configured model."""
+    if binding.models or not binding.model:
+        return binding.models
+    return (ModelCard(name=binding.model, outputs=binding.engine.outputs),)
+
+
+def _names(card: ModelCard) -> tuple[str, ...]:
+    return card.name, f"{card.binding}/{card.name}", card.name.removesuffix(":latest")
