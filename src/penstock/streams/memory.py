@@ -16,8 +16,9 @@ from penstock.core.errors import (
     LogUnavailableError,
     UnknownStreamError,
 )
-from penstock.core.events import TERMINAL, Done, Entry, Event, Failed, Seq, Start, StreamId
+from penstock.core.events import TERMINAL, Entry, Event, Seq, Start, StreamId
 from penstock.core.ports import Head, LogStatus, StreamInfo, StreamState
+from penstock.streams._states import state_after
 from penstock.wire import json
 
 CEILING: Final = 256 * 1024 * 1024
@@ -162,7 +163,7 @@ class Log:
         found.bytes += size
         self._bytes += size
         if isinstance(events[-1], TERMINAL):
-            found.state = _ending(events[-1])
+            found.state = state_after(events[-1])
             found.ended = now
             self._ended[stream] = found
         found.wake()
@@ -242,11 +243,3 @@ def _size(event: Event) -> int:
     """About what an event takes in memory; its own texts counted, the rest a round figure."""
     text = getattr(event, "text", "") or getattr(event, "arguments", "")
     return 200 + len(text)
-
-
-def _ending(event: Event) -> StreamState:
-    if isinstance(event, Done):
-        return "cancelled" if event.reason == "cancelled" else "done"
-    if isinstance(event, Failed):
-        return "interrupted" if event.code == "interrupted" else "failed"
-    return "live"

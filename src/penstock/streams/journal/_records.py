@@ -19,7 +19,7 @@ from zlib import crc32
 
 import msgspec
 
-from penstock.core.events import Done, Entry, Event, Failed, Seq
+from penstock.core.events import Entry, Event, Seq
 from penstock.core.ports import StreamState
 
 MAGIC: Final = b"\xf1PR\x01"
@@ -84,15 +84,6 @@ class BlobReference(msgspec.Struct, frozen=True, gc=False):
 
     sha256: str
     size: int
-
-
-def ending(event: Event) -> StreamState:
-    """How a stream stands after this event."""
-    if isinstance(event, Done):
-        return "cancelled" if event.reason == "cancelled" else "done"
-    if isinstance(event, Failed):
-        return "interrupted" if event.code == "interrupted" else "failed"
-    return "live"
 
 
 def pack(what: int, stream: bytes, first: int, count: int, when: int, payload: bytes) -> bytes:

@@ -19,13 +19,14 @@ from penstock.core.errors import (
 )
 from penstock.core.events import Entry, Event, Seq, Start, StreamId
 from penstock.core.ports import Head, LogStatus, Reader, StreamInfo
+from penstock.streams._states import state_after
 from penstock.streams.journal import recovery, retention
 from penstock.streams.journal._blobs import INLINE, Blobs
 from penstock.streams.journal._detour import Detour, Payload
 from penstock.streams.journal._endings import adopted, closing
 from penstock.streams.journal._indexing import Indexing
 from penstock.streams.journal._live import Live, info_of
-from penstock.streams.journal._records import BATCH, HEAD, STATES, ending, pack
+from penstock.streams.journal._records import BATCH, HEAD, STATES, pack
 from penstock.streams.journal._segment import Handed
 from penstock.streams.journal.archive import Archive
 from penstock.streams.journal.index import StreamRow
@@ -147,7 +148,7 @@ class Log:
             live.began = now
         ms = now - live.began
         first = live.handed + 1
-        state = ending(events[-1])
+        state = state_after(events[-1])
         entries = [Entry(Seq(first + n), ms, event) for n, event in enumerate(events)]
         live.handed = entries[-1].seq
         live.promised = state
