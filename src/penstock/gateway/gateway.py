@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
@@ -39,7 +40,8 @@ from penstock.core.stores import KeyStore, ModelStore, SessionStore
 from penstock.gateway import admission, personalities
 from penstock.gateway.bindings import Binding, Bindings
 from penstock.gateway.fetching import STORE, Fetching
-from penstock.gateway.keys import KeyRing
+from penstock.gateway.keys import KeyRing, StoredKeys
+from penstock.gateway.limits import Allowance, Limits
 from penstock.gateway.metrics import Metrics
 from penstock.gateway.questions import Questions, work_of
 from penstock.gateway.routing import Router, Target
@@ -86,7 +88,10 @@ class Gateway:
         self.questions = Questions(
             config, self.bindings, parts.personalities, parts.models, parts.version
         )
-        self._keys = KeyRing(config.security.allowed_api_keys, config.security.admin_keys)
+        security = config.security
+        self._keys = KeyRing(security.allowed_api_keys, security.admin_keys, now_ms)
+        self._stored_keys = None if parts.keys is None else StoredKeys(self._keys, parts.keys)
+        self._limits = Limits(now_ms)
         self._runs: dict[StreamId, tuple[Run, Watched]] = {}
         self._group = asyncio.TaskGroup()
         self._own_tasks: list[asyncio.Task[None]] = []
@@ -102,8 +107,16 @@ class Gateway:
         )
 
     async def __aenter__(self) -> Self:
+        if self._stored_keys is not None:
+            try:
+                await self._stored_keys.load()
+            except GatewayError:
+                await self._close()
+                raise
         await self._group.__aenter__()
         self._own_tasks = self.bindings.start(self._group)
+        if self._stored_keys is not None:
+            self._own_tasks.append(self._group.create_task(self._stored_keys.follow()))
         self._own_tasks.append(self._group.create_task(self._measure_lag()))
         return self
 
@@ -125,21 +138,28 @@ class Gateway:
             if error is None or group.exceptions != (error,):
                 raise
         finally:
-            await self.bindings.aclose()
-            await self._log.aclose()
-            for store in self._stores:
-                await store.aclose()
+            await self._close()
+
+    async def _close(self) -> None:
+        await self.bindings.aclose()
+        await self._log.aclose()
+        for store in self._stores:
+            await store.aclose()
 
     # ── who ──────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def key_required(self) -> bool:
-        """Whether any key is configured."""
+        """Whether any key is configured or stored. Once true, it stays so."""
         return self._keys.needed
 
     def authenticate(self, presented: Sequence[str]) -> Principal:
         """Raises `MissingKeyError` or `InvalidKeyError`."""
         return self._keys.authenticate(presented)
+
+    def allowance(self, principal: Principal) -> Allowance | None:
+        """What is left of this minute; `None` for a key without such a limit."""
+        return self._limits.allowance(principal)
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────
 
@@ -159,13 +179,19 @@ class Gateway:
         if self._closing:
             raise UnavailableError("the server is stopping", retry_after=5.0)
         admission.check_room(len(self._runs), self._config.server.max_runs)
-        head, attempts = await self._head(request, dialect, principal, on_disconnect)
-        self._log.create(head)
-        run = Run(head, attempts, self._around)
-        stream = StreamId(head.stream)
-        self._runs[stream] = (run, Watched(head, run.cancel))
-        self.metrics.runs += 1
-        run.task = self._group.create_task(self._run(run))
+        admission.check_dialect(principal, dialect)
+        with ExitStack() as leaving:
+            leaving.callback(self._limits.enter(principal))
+            head, attempts = await self._head(request, dialect, principal, on_disconnect)
+            self._log.create(head)
+            run = Run(head, attempts, self._around)
+            stream = StreamId(head.stream)
+            self._runs[stream] = (run, Watched(head, run.cancel))
+            self.metrics.runs += 1
+            run.task = self._group.create_task(self._run(run))
+            # The key's place is the run's now, also of one that is cancelled before its first step.
+            left = leaving.pop_all()
+            run.task.add_done_callback(lambda _: left.close())
         return head
 
     async def _head(
@@ -259,7 +285,10 @@ class Gateway:
         targets = await self._route(work) if work is not None else ()
         for target in targets:
             self._check_model(principal, work.model if work is not None else "", target)
-        return await self.questions.find(query, principal, targets, keyed=self.key_required)
+        with ExitStack() as leaving:
+            if query.operation == "embed":
+                leaving.callback(self._limits.enter(principal))
+            return await self.questions.find(query, principal, targets, keyed=self.key_required)
 
     def trouble(self) -> str | None:
         """Why the gateway can't answer; `None` when it can."""
