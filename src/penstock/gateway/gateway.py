@@ -39,16 +39,14 @@ from penstock.core.request import Request
 from penstock.core.stores import KeyStore, ModelStore, SessionStore
 from penstock.gateway import admission, personalities
 from penstock.gateway.bindings import Binding, Bindings
+from penstock.gateway.entrance import Entrance
 from penstock.gateway.fetching import STORE, Fetching
-from penstock.gateway.keys import KeyRing, StoredKeys
-from penstock.gateway.limits import Allowance, Limits
-from penstock.gateway.metrics import Metrics
+from penstock.gateway.metrics import Metrics, measure_lag
 from penstock.gateway.questions import Questions, work_of
 from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
 from penstock.gateway.watching import Watch, Watched
 
-LAG_SECONDS: Final = 0.5
 STARTING_SECONDS: Final = 5.0
 ANY: Final = "*"
 """The alias that answers for every name which nothing else has."""
@@ -88,10 +86,7 @@ class Gateway:
         self.questions = Questions(
             config, self.bindings, parts.personalities, parts.models, parts.version
         )
-        security = config.security
-        self._keys = KeyRing(security.allowed_api_keys, security.admin_keys, now_ms)
-        self._stored_keys = None if parts.keys is None else StoredKeys(self._keys, parts.keys)
-        self._limits = Limits(now_ms)
+        self.entrance = Entrance(config.security, parts.keys, now_ms)
         self._runs: dict[StreamId, tuple[Run, Watched]] = {}
         self._group = asyncio.TaskGroup()
         self._own_tasks: list[asyncio.Task[None]] = []
@@ -107,17 +102,15 @@ class Gateway:
         )
 
     async def __aenter__(self) -> Self:
-        if self._stored_keys is not None:
-            try:
-                await self._stored_keys.load()
-            except GatewayError:
-                await self._close()
-                raise
+        try:
+            await self.entrance.load()
+        except GatewayError:
+            await self._close()
+            raise
         await self._group.__aenter__()
         self._own_tasks = self.bindings.start(self._group)
-        if self._stored_keys is not None:
-            self._own_tasks.append(self._group.create_task(self._stored_keys.follow()))
-        self._own_tasks.append(self._group.create_task(self._measure_lag()))
+        for work in (self.entrance.follow(), measure_lag(self.metrics.loop_lag.observe)):
+            self._own_tasks.append(self._group.create_task(work))
         return self
 
     async def __aexit__(
@@ -151,15 +144,11 @@ class Gateway:
     @property
     def key_required(self) -> bool:
         """Whether any key is configured or stored. Once true, it stays so."""
-        return self._keys.needed
+        return self.entrance.needs_key
 
     def authenticate(self, presented: Sequence[str]) -> Principal:
         """Raises `MissingKeyError` or `InvalidKeyError`."""
-        return self._keys.authenticate(presented)
-
-    def allowance(self, principal: Principal) -> Allowance | None:
-        """What is left of this minute; `None` for a key without such a limit."""
-        return self._limits.allowance(principal)
+        return self.entrance.authenticate(presented)
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────
 
@@ -181,7 +170,7 @@ class Gateway:
         admission.check_room(len(self._runs), self._config.server.max_runs)
         admission.check_dialect(principal, dialect)
         with ExitStack() as leaving:
-            leaving.callback(self._limits.enter(principal))
+            leaving.callback(self.entrance.enter(principal))
             head, attempts = await self._head(request, dialect, principal, on_disconnect)
             self._log.create(head)
             run = Run(head, attempts, self._around)
@@ -287,7 +276,7 @@ class Gateway:
             self._check_model(principal, work.model if work is not None else "", target)
         with ExitStack() as leaving:
             if query.operation == "embed":
-                leaving.callback(self._limits.enter(principal))
+                leaving.callback(self.entrance.enter(principal))
             return await self.questions.find(query, principal, targets, keyed=self.key_required)
 
     def trouble(self) -> str | None:
@@ -400,13 +389,6 @@ class Gateway:
     def _check_model(self, principal: Principal, asked: str, target: Target) -> None:
         if not any(principal.may_use(name) for name in {asked, target.model} if name):
             raise ForbiddenError(f"this key may not use the model {asked or target.model!r}")
-
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_SECONDS
-            await asyncio.sleep(LAG_SECONDS)
-            self.metrics.loop_lag.observe(max(0.0, loop.time() - due))
 
 
 def now_ms() -> int:

@@ -1,7 +1,5 @@
-"""Presented keys to principals. Constant time, hashed at rest, looked up anew while we serve."""
+"""Presented keys to principals. Constant time, hashed at rest."""
 
-import asyncio
-import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
@@ -10,17 +8,12 @@ from typing import Final
 
 import msgspec
 
-from penstock.core.errors import GatewayError, InvalidKeyError, MissingKeyError
+from penstock.core.errors import InvalidKeyError, MissingKeyError
 from penstock.core.keys import KeyRecord
 from penstock.core.principals import ADMIN, LOCAL, Principal
 from penstock.core.secrets import Secret
-from penstock.core.stores import KeyStore
-
-logger = logging.getLogger(__name__)
 
 PREFIX: Final = "pk-"
-RELOAD_SECONDS: Final = 1.5
-"""A key that is revoked elsewhere is refused here within two seconds."""
 _RANDOM_BYTES: Final = 24
 _HINT: Final = 8
 
@@ -140,31 +133,3 @@ def _held(record: KeyRecord) -> _Held:
     return _Held(
         bytes.fromhex(record.digest), principal, record.expires, record.revoked is not None
     )
-
-
-class StoredKeys:
-    """Keeps a ring as its store is, while others change the store."""
-
-    def __init__(self, ring: KeyRing, store: KeyStore) -> None:
-        self._ring = ring
-        self._store = store
-
-    async def load(self) -> None:
-        """Reads them once. Raises what the store raises: who can't know its keys lets nobody in."""
-        self._ring.hold(await self._store.all())
-
-    async def follow(self) -> None:
-        """Reads them again and again. What was known last holds while they can't be read."""
-        failing = False
-        while True:
-            await asyncio.sleep(RELOAD_SECONDS)
-            try:
-                await self.load()
-            except GatewayError as error:
-                if not failing:
-                    logger.warning("keys can't be read, the last known count: %s", error.message)
-                failing = True
-            else:
-                if failing:
-                    logger.warning("keys can be read again")
-                failing = False

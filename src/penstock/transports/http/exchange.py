@@ -110,7 +110,7 @@ class Exchange:
         try:
             yield
         finally:
-            left = self._gateway.allowance(principal) if counted else None
+            left = self._gateway.entrance.allowance(principal) if counted else None
             if left is not None:
                 visit.name(b"x-ratelimit-limit-requests", str(left.limit))
                 visit.name(b"x-ratelimit-remaining-requests", str(left.remaining))
