@@ -204,6 +204,18 @@ class Streams(_Section, frozen=True):
     linger_seconds: Annotated[Positive, Meta(description="How long `linger` waits.")] = 60.0
 
 
+class Stores(_Section, frozen=True):
+    """The database of sessions and keys."""
+
+    url: Annotated[
+        Secret | None,
+        Meta(
+            description="`postgresql://USER:PASSWORD@HOST/NAME`, or `sqlite:////PATH`; default: "
+            "`penstock/stores.sqlite` in the data folder. It is never shown."
+        ),
+    ] = None
+
+
 class Paths(_Section, frozen=True):
     """Folders of yours that the gateway reads."""
 
@@ -250,6 +262,7 @@ class Config(_Section, frozen=True):
     models: dict[str, Model] = {}
     personalities: dict[str, PersonalityTable] = {}
     streams: Streams = Streams()
+    stores: Stores = Stores()
     timeouts: Timeouts = Timeouts()
     paths: Paths = Paths()
     client: Client = Client()

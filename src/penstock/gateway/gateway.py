@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
@@ -38,15 +39,14 @@ from penstock.core.request import Request
 from penstock.core.stores import KeyStore, ModelStore, SessionStore
 from penstock.gateway import admission, personalities
 from penstock.gateway.bindings import Binding, Bindings
+from penstock.gateway.entrance import Entrance
 from penstock.gateway.fetching import STORE, Fetching
-from penstock.gateway.keys import KeyRing
-from penstock.gateway.metrics import Metrics
+from penstock.gateway.metrics import Metrics, measure_lag
 from penstock.gateway.questions import Questions, work_of
 from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
 from penstock.gateway.watching import Watch, Watched
 
-LAG_SECONDS: Final = 0.5
 STARTING_SECONDS: Final = 5.0
 ANY: Final = "*"
 """The alias that answers for every name which nothing else has."""
@@ -78,6 +78,7 @@ class Gateway:
         self.bindings = Bindings(parts.bindings)
         self._config = config
         self._log = parts.log
+        self._stores = [store for store in (parts.sessions, parts.keys) if store is not None]
         self._personalities = parts.personalities
         self._engines: dict[str, Engine] = {b.name: b.engine for b in parts.bindings}
         if parts.models is not None:
@@ -85,7 +86,7 @@ class Gateway:
         self.questions = Questions(
             config, self.bindings, parts.personalities, parts.models, parts.version
         )
-        self._keys = KeyRing(config.security.allowed_api_keys, config.security.admin_keys)
+        self.entrance = Entrance(config.security, parts.keys, now_ms)
         self._runs: dict[StreamId, tuple[Run, Watched]] = {}
         self._group = asyncio.TaskGroup()
         self._own_tasks: list[asyncio.Task[None]] = []
@@ -101,9 +102,15 @@ class Gateway:
         )
 
     async def __aenter__(self) -> Self:
+        try:
+            await self.entrance.load()
+        except GatewayError:
+            await self._close()
+            raise
         await self._group.__aenter__()
         self._own_tasks = self.bindings.start(self._group)
-        self._own_tasks.append(self._group.create_task(self._measure_lag()))
+        for work in (self.entrance.follow(), measure_lag(self.metrics.loop_lag.observe)):
+            self._own_tasks.append(self._group.create_task(work))
         return self
 
     async def __aexit__(
@@ -124,19 +131,24 @@ class Gateway:
             if error is None or group.exceptions != (error,):
                 raise
         finally:
-            await self.bindings.aclose()
-            await self._log.aclose()
+            await self._close()
+
+    async def _close(self) -> None:
+        await self.bindings.aclose()
+        await self._log.aclose()
+        for store in self._stores:
+            await store.aclose()
 
     # ── who ──────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def key_required(self) -> bool:
-        """Whether any key is configured."""
-        return self._keys.needed
+        """Whether any key is configured or stored. Once true, it stays so."""
+        return self.entrance.needs_key
 
     def authenticate(self, presented: Sequence[str]) -> Principal:
         """Raises `MissingKeyError` or `InvalidKeyError`."""
-        return self._keys.authenticate(presented)
+        return self.entrance.authenticate(presented)
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────
 
@@ -156,13 +168,19 @@ class Gateway:
         if self._closing:
             raise UnavailableError("the server is stopping", retry_after=5.0)
         admission.check_room(len(self._runs), self._config.server.max_runs)
-        head, attempts = await self._head(request, dialect, principal, on_disconnect)
-        self._log.create(head)
-        run = Run(head, attempts, self._around)
-        stream = StreamId(head.stream)
-        self._runs[stream] = (run, Watched(head, run.cancel))
-        self.metrics.runs += 1
-        run.task = self._group.create_task(self._run(run))
+        admission.check_dialect(principal, dialect)
+        with ExitStack() as leaving:
+            leaving.callback(self.entrance.enter(principal))
+            head, attempts = await self._head(request, dialect, principal, on_disconnect)
+            self._log.create(head)
+            run = Run(head, attempts, self._around)
+            stream = StreamId(head.stream)
+            self._runs[stream] = (run, Watched(head, run.cancel))
+            self.metrics.runs += 1
+            run.task = self._group.create_task(self._run(run))
+            # The key's place is the run's now, also of one that is cancelled before its first step.
+            left = leaving.pop_all()
+            run.task.add_done_callback(lambda _: left.close())
         return head
 
     async def _head(
@@ -256,7 +274,10 @@ class Gateway:
         targets = await self._route(work) if work is not None else ()
         for target in targets:
             self._check_model(principal, work.model if work is not None else "", target)
-        return await self.questions.find(query, principal, targets, keyed=self.key_required)
+        with ExitStack() as leaving:
+            if query.operation == "embed":
+                leaving.callback(self.entrance.enter(principal))
+            return await self.questions.find(query, principal, targets, keyed=self.key_required)
 
     def trouble(self) -> str | None:
         """Why the gateway can't answer; `None` when it can."""
@@ -368,13 +389,6 @@ class Gateway:
     def _check_model(self, principal: Principal, asked: str, target: Target) -> None:
         if not any(principal.may_use(name) for name in {asked, target.model} if name):
             raise ForbiddenError(f"this key may not use the model {asked or target.model!r}")
-
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_SECONDS
-            await asyncio.sleep(LAG_SECONDS)
-            self.metrics.loop_lag.observe(max(0.0, loop.time() - due))
 
 
 def now_ms() -> int:
