@@ -281,13 +281,6 @@ async def test_raw_logprobs_stops_and_limits(engine: Engine) -> None:
     assert found.usage.output_tokens == 4
 
 
-async def test_a_suffix_is_the_servers_to_refuse(engine: Engine) -> None:
-    asked = Request(messages=(say("user", "def f("),), raw=True, suffix="return")
-    with pytest.raises(InvalidRequestError) as caught:
-        await play(engine, asked)
-    assert "suffix" in caught.value.message
-
-
 async def test_no_thinking_is_said_to_the_template(url: str) -> None:
     config = Config(url=url, key=Secret(KEY), effort_field="chat_template_kwargs")
     engine = Engine(config, Timeouts())

@@ -28,7 +28,7 @@ from penstock.engines._reading import Events
 from penstock.wire import json
 from penstock.wire.sse import ServerSentEvent
 
-Extra = Literal["top_k", "min_p", "repeat_penalty", "repetition_penalty", "repeat_last_n"]
+Extra = Literal["top_k", "min_p", "repeat_penalty", "repetition_penalty", "repeat_last_n", "suffix"]
 
 _CARDS_SECONDS: Final = 30.0
 _DONE: Final = b"[DONE]"
@@ -65,8 +65,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     extra_parameters: Annotated[
         tuple[Extra, ...],
         Meta(
-            description="Sampling parameters that this server takes beyond OpenAI's own. For "
-            "`repeat_penalty` vLLM's name is `repetition_penalty`."
+            description="Parameters that this server takes beyond OpenAI's own. For "
+            "`repeat_penalty` vLLM's name is `repetition_penalty`. `suffix` (of raw completions) "
+            "is OpenAI's own, but most other servers drop it without a word."
         ),
     ] = ()
     max_tokens_field: Annotated[
@@ -105,7 +106,6 @@ SUPPORTS: Final = frozenset(
         "choices",
         "images",
         "raw",
-        "suffix",
     }
 )
 """What the API itself has; `extra_parameters` adds to it."""
@@ -135,7 +135,8 @@ class Engine:
             verify_tls=config.verify_tls,
         )
         self._renamed = _renamed(config)
-        self._supports = SUPPORTS | frozenset(map(_ours, config.extra_parameters))
+        own = {"suffix"} if _official(config) else set[str]()
+        self._supports = SUPPORTS | own | frozenset(map(_ours, config.extra_parameters))
         self._cards: tuple[float, Sequence[ModelCard]] | None = None
 
     @property

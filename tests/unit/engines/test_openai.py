@@ -670,3 +670,11 @@ async def test_effort_in_the_field_that_the_server_has(
         sent = json.decode(upstream.connections[0].body, dict[str, object], EngineError)
     assert {name: sent[name] for name in sent if name in expected} == expected
     assert len({"reasoning_effort", "chat_template_kwargs"} & sent.keys()) == len(expected)
+
+
+def test_a_suffix_only_where_it_is_not_dropped() -> None:
+    """llama-server takes one and ignores it."""
+    url = "http://127.0.0.1:1"
+    assert "suffix" not in Engine(Config(url=url), QUICK).supports
+    assert "suffix" in Engine(Config(url=url, extra_parameters=("suffix",)), QUICK).supports
+    assert "suffix" in Engine(Config(), QUICK).supports
