@@ -6,6 +6,7 @@ import msgspec
 
 from penstock.core.errors import (
     ForbiddenError,
+    InvalidRequestError,
     ModalityError,
     OverloadedError,
     UnsupportedParameterError,
@@ -13,6 +14,7 @@ from penstock.core.errors import (
 from penstock.core.ports import Engine
 from penstock.core.principals import Principal
 from penstock.core.request import Request, Sampling, features
+from penstock.gateway import choices
 
 _SAMPLING = frozenset(Sampling.__struct_fields__)
 _AS_CLIENTS_SAY: dict[str, str] = {
@@ -44,7 +46,10 @@ def fit(request: Request, engine: Engine, binding: str) -> Request:
     """
     if request.modality not in engine.outputs:
         raise ModalityError(f"the binding {binding!r} makes no {request.modality}")
-    lacking = features(request) - engine.supports
+    if request.choices > choices.MOST:
+        raise InvalidRequestError(f"at most {choices.MOST} choices", param="n")
+    # Several choices need nothing of an engine: it is asked several times.
+    lacking = features(request) - engine.supports - {"choices"}
     if not lacking:
         return request
     if request.freeform:
