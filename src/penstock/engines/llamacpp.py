@@ -24,7 +24,7 @@ from penstock.core.ports import Timeouts
 from penstock.core.request import Modality, Request
 from penstock.engines import _llama_body, _llama_files
 from penstock.engines._gguf import ModelFile
-from penstock.engines._llama_server import Settings
+from penstock.engines._llama_server import Settings, context_of
 from penstock.engines._llama_shelf import Model, Shelf
 from penstock.engines._openai_wire import Chunks
 from penstock.engines._slots import Ticket
@@ -251,9 +251,14 @@ class Engine:
         raise UnknownModelError(f"there is no model {name!r} here", param="model")
 
     async def models(self) -> Sequence[ModelCard]:
-        """All models of the path, loaded or not."""
-        models = (await self._ready()).models
-        return [_llama_files.card(name, model.file) for name, model in models.items()]
+        """All models of the path, loaded or not, with the context that they have here."""
+        return [
+            msgspec.structs.replace(
+                _llama_files.card(name, model.file),
+                context_size=context_of(model.file, self._config.context),
+            )
+            for name, model in (await self._ready()).models.items()
+        ]
 
     async def aclose(self) -> None:
         """Ends all runs and frees the models. Waits for the batches that are being decoded."""

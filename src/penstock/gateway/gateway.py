@@ -38,12 +38,16 @@ from penstock.core.request import Request
 from penstock.core.stores import KeyStore, ModelStore, SessionStore
 from penstock.gateway import admission, personalities
 from penstock.gateway.bindings import Binding, Bindings
+from penstock.gateway.budgets import Budgets
 from penstock.gateway.fetching import STORE, Fetching
 from penstock.gateway.keys import KeyRing
 from penstock.gateway.metrics import Metrics
 from penstock.gateway.questions import Questions, work_of
 from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
+from penstock.gateway.sessions import OPERATIONS as SESSION_OPERATIONS
+from penstock.gateway.sessions import Sessions
+from penstock.gateway.trimming import Trimming
 from penstock.gateway.watching import Watch, Watched
 
 LAG_SECONDS: Final = 0.5
@@ -85,6 +89,9 @@ class Gateway:
         self.questions = Questions(
             config, self.bindings, parts.personalities, parts.models, parts.version
         )
+        budgets = Budgets(self.bindings, config.defaults.default_context_size)
+        trimming = Trimming(budgets, config.defaults.default_max_output_tokens)
+        self._sessions = Sessions(parts.sessions, parts.log, config.sessions, trimming, now_ms)
         self._keys = KeyRing(config.security.allowed_api_keys, config.security.admin_keys)
         self._runs: dict[StreamId, tuple[Run, Watched]] = {}
         self._group = asyncio.TaskGroup()
@@ -125,6 +132,7 @@ class Gateway:
                 raise
         finally:
             await self.bindings.aclose()
+            await self._sessions.aclose()
             await self._log.aclose()
 
     # ── who ──────────────────────────────────────────────────────────────────────────────────────
@@ -156,8 +164,15 @@ class Gateway:
         if self._closing:
             raise UnavailableError("the server is stopping", retry_after=5.0)
         admission.check_room(len(self._runs), self._config.server.max_runs)
-        head, attempts = await self._head(request, dialect, principal, on_disconnect)
-        self._log.create(head)
+
+        async def prepare(asked: Request) -> tuple[Head, list[Attempt]]:
+            return await self._head(asked, dialect, principal, on_disconnect)
+
+        if request.session is None:
+            head, attempts = await prepare(request)
+            self._log.create(head)
+        else:
+            head, attempts = await self._sessions.begin(request, principal.id, prepare)
         run = Run(head, attempts, self._around)
         stream = StreamId(head.stream)
         self._runs[stream] = (run, Watched(head, run.cancel))
@@ -204,6 +219,8 @@ class Gateway:
             _, watched = self._runs.pop(run.stream)
             watched.ended()
             self.metrics.runs -= 1
+        if run.head.request.session is not None:
+            await self._sessions.finish(run.head)
 
     def watch(self, stream: StreamId, after: Seq) -> Watch:
         """A reader. Raises `UnknownStreamError`; whose stream it is was asked with `head`."""
@@ -252,6 +269,10 @@ class Gateway:
         Raises `UnknownModelError`, `UnknownBindingError`, `ModalityError` and what the engine or
         store that was asked raises.
         """
+        if query.operation in SESSION_OPERATIONS:
+            return await self._sessions.find(
+                query, principal.id, lambda stream: self.cancel(stream, principal)
+            )
         work = work_of(query)
         targets = await self._route(work) if work is not None else ()
         for target in targets:
