@@ -21,8 +21,8 @@ from penstock.core.errors import (
     UnknownModelError,
     UnknownStreamError,
 )
-from penstock.core.events import BEGINNING, Seq, StreamId
-from penstock.core.folding import Folder, Reply, as_message
+from penstock.core.events import Seq, StreamId
+from penstock.core.folding import as_message
 from penstock.core.ports import (
     Dialect,
     Engine,
@@ -43,6 +43,7 @@ from penstock.gateway.fetching import STORE, Fetching
 from penstock.gateway.keys import KeyRing
 from penstock.gateway.metrics import Metrics
 from penstock.gateway.questions import Questions, work_of
+from penstock.gateway.replies import folded
 from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
 from penstock.gateway.sessions import OPERATIONS as SESSION_OPERATIONS
@@ -324,22 +325,11 @@ class Gateway:
             return request
         stream = StreamId(request.continues)
         head = await self.head(stream, principal)
-        reply = await self._folded(stream)
+        reply = await folded(self._log, stream)
         said = head.request.messages
         if reply.first.text or reply.first.tool_calls:
             said = (*said, as_message(reply.first))
         return msgspec.structs.replace(request, messages=(*said, *request.messages))
-
-    async def _folded(self, stream: StreamId) -> Reply:
-        folder = Folder()
-        reader = self._log.reader(stream, BEGINNING)
-        try:
-            while entries := await reader.take():
-                for entry in entries:
-                    folder.feed(entry)
-        finally:
-            reader.close()
-        return folder.reply()
 
     async def _route(self, request: Request) -> tuple[Target, ...]:
         try:

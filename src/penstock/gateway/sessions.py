@@ -21,8 +21,7 @@ from penstock.core.errors import (
     UnknownSessionError,
     UnknownStreamError,
 )
-from penstock.core.events import BEGINNING, StreamId
-from penstock.core.folding import Folder, Reply
+from penstock.core.events import StreamId
 from penstock.core.messages import Message, say
 from penstock.core.ports import Head, StreamLog
 from penstock.core.queries import Found, Query
@@ -30,6 +29,7 @@ from penstock.core.request import Request
 from penstock.core.sessions import Session
 from penstock.core.stores import SessionStore
 from penstock.gateway.history import check_results, outcome, split, title
+from penstock.gateway.replies import folded
 from penstock.gateway.runs import Attempt
 from penstock.gateway.trimming import Trimming
 
@@ -219,7 +219,7 @@ class Sessions:
             line.freed.set()
 
     async def _end(self, stream: str) -> None:
-        state, reply, error = outcome(await self._folded(StreamId(stream)))
+        state, reply, error = outcome(await folded(self._log, StreamId(stream)))
         await self.store.end(stream, state, reply, error, self._now_ms())
 
     async def _end_what_ended(self, session: Session) -> bool:
@@ -247,17 +247,6 @@ class Sessions:
         if session is not None and await self._end_what_ended(session):
             session = await self.store.get(owner, name)
         return session
-
-    async def _folded(self, stream: StreamId) -> Reply:
-        folder = Folder()
-        reader = self._log.reader(stream, BEGINNING)
-        try:
-            while entries := await reader.take():
-                for entry in entries:
-                    folder.feed(entry)
-        finally:
-            reader.close()
-        return folder.reply()
 
     # ── questions ────────────────────────────────────────────────────────────────────────────────
 

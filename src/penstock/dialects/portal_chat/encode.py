@@ -21,6 +21,7 @@ from penstock.wire import json
 MOST_TEXT: Final = 700
 """Bytes of a text in one event. With a session's id and `id:` an event stays below 1 100 bytes."""
 MOST_ERROR: Final = 900
+_ELLIPSIS: Final = 6
 
 
 class Encoder:
@@ -78,10 +79,11 @@ def pieces(text: str) -> list[bytes]:
 def shortened(text: str) -> bytes:
     """A text as one JSON string: there is only ever one error event."""
     data = json.encode(text)
-    while len(data) > MOST_ERROR:
-        text = text[: len(text) * MOST_ERROR // len(data) - 1] + "…"
-        data = json.encode(text)
-    return data
+    if len(data) <= MOST_ERROR:
+        return data
+    while len(json.encode(text)) > MOST_ERROR - _ELLIPSIS:
+        text = text[: len(text) * 7 // 8]
+    return json.encode(text + "…")
 
 
 def called(calls: Sequence[ToolCall]) -> tuple[shapes.Call, ...]:
