@@ -16,14 +16,15 @@ from penstock.core.errors import (
 from penstock.core.ports import Answer
 from penstock.dialects._fastapi import Problem, body, problem, retry_after
 
-_SENTENCES: Final[dict[type[GatewayError], str]] = {
-    MissingKeyError: "Not authenticated",
-    InvalidKeyError: "Could not validate credentials",
-    UnknownSessionError: "Session not found",
-    UnknownRouteError: "Not Found",
-    WrongMethodError: "Method Not Allowed",
-    InternalError: "Internal server error",
+_SENTENCES: Final[dict[str, str]] = {
+    MissingKeyError.code: "Not authenticated",
+    InvalidKeyError.code: "Could not validate credentials",
+    UnknownSessionError.code: "Session not found",
+    UnknownRouteError.code: "Not Found",
+    WrongMethodError.code: "Method Not Allowed",
+    InternalError.code: "Internal server error",
 }
+"""Code of ours → what the original says."""
 
 
 class MalformedBodyError(InvalidRequestError):
@@ -39,7 +40,7 @@ def error_answer(error: GatewayError) -> Answer:
     """
     headers: dict[str, str] = {}
     status = 503 if isinstance(error, EngineError) else error.status
-    detail: str | tuple[Problem, ...] = _SENTENCES.get(type(error), error.message)
+    detail: str | tuple[Problem, ...] = _SENTENCES.get(error.code, error.message)
     if isinstance(error, MalformedBodyError):
         detail = (problem(error),)
     elif isinstance(error, WrongMethodError):
