@@ -18,6 +18,7 @@ from penstock.core.ports import Dialect, Engine, StreamLog
 from penstock.gateway.bindings import Binding
 from penstock.gateway.gateway import Gateway, Parts, now_ms
 from penstock.gateway.metrics import Metrics
+from penstock.stores import LateKeys, LateSessions
 
 OLLAMA_URL: Final = "http://127.0.0.1:11434"
 
@@ -68,6 +69,8 @@ async def open_gateway(
         personalities=speakers,
         version=version("penstock"),
         metrics=metrics,
+        sessions=LateSessions(config.stores, paths.stores_file()),
+        keys=LateKeys(config.stores, paths.stores_file()),
     )
     async with Gateway(parts) as gateway:
         yield gateway

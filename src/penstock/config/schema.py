@@ -222,6 +222,18 @@ class Sessions(_Section, frozen=True):
     ] = 60.0
 
 
+class Stores(_Section, frozen=True):
+    """The database of sessions and keys."""
+
+    url: Annotated[
+        Secret | None,
+        Meta(
+            description="`postgresql://USER:PASSWORD@HOST/NAME`, or `sqlite:////PATH`; default: "
+            "`penstock/stores.sqlite` in the data folder. It is never shown."
+        ),
+    ] = None
+
+
 class Paths(_Section, frozen=True):
     """Folders of yours that the gateway reads."""
 
@@ -269,6 +281,7 @@ class Config(_Section, frozen=True):
     personalities: dict[str, PersonalityTable] = {}
     streams: Streams = Streams()
     sessions: Sessions = Sessions()
+    stores: Stores = Stores()
     timeouts: Timeouts = Timeouts()
     paths: Paths = Paths()
     client: Client = Client()

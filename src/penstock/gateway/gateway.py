@@ -83,6 +83,7 @@ class Gateway:
         self.bindings = Bindings(parts.bindings)
         self._config = config
         self._log = parts.log
+        self._stores = [store for store in (parts.sessions, parts.keys) if store is not None]
         self._personalities = parts.personalities
         self._engines: dict[str, Engine] = {b.name: b.engine for b in parts.bindings}
         if parts.models is not None:
@@ -133,8 +134,9 @@ class Gateway:
                 raise
         finally:
             await self.bindings.aclose()
-            await self._sessions.aclose()
             await self._log.aclose()
+            for store in self._stores:
+                await store.aclose()
 
     # ── who ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -279,11 +279,6 @@ class Sessions:
         self._freed(owner, name)
         return dropped
 
-    async def aclose(self) -> None:
-        """Lets go of the store."""
-        if self._store is not None:
-            await self._store.aclose()
-
 
 def _remembering(request: Request, known: Session | None) -> Request:
     """The request with the session's model, where it names none, and with its system prompt."""
