@@ -333,12 +333,13 @@ class DialectContract:
 
     def test_questions_are_read(self, dialect: Dialect) -> None:
         for route in dialect.routes:
-            if route.operation == "generate":
-                continue
+            if route.operation == "generate" or route.method in ("POST", "PUT"):
+                continue  # What is asked stands in the body: the dialect's own tests.
             path = re.sub(r"\{\w+(:path)?\}", "some", route.path)
             found = dialect.parse(routed(dialect, Asked(route.method, path), b""))
             name = "some" if "{" in route.path else ""
-            assert found == Query(route.operation, name)
+            assert isinstance(found, Query)
+            assert (found.operation, found.name) == (route.operation, name)
 
 
 def refusal(dialect: Dialect, body: bytes) -> GatewayError:
