@@ -77,6 +77,8 @@ class Exchange:
         call = Call(self._route, visit.params, visit.query, visit.headers, body)
         asked = self._dialect.parse(call)
         if isinstance(asked, Query):
+            if asked.ignored:
+                visit.name(b"penstock-ignored", ", ".join(asked.ignored))
             found = await self._gateway.find(asked, principal)
             await visit.answer(self._dialect.answer(found))
         else:
