@@ -20,8 +20,10 @@ from penstock.core.folding import Reply
 from penstock.core.ports import Call
 from penstock.core.queries import Found, Query
 from penstock.core.request import Request
-from penstock.dialects.openai_chat import Dialect, Encoder, encode, shapes
-from penstock.dialects.openai_chat.fields import FIELDS, REFUSED, Field
+from penstock.dialects import _openai_encode as encode
+from penstock.dialects import _openai_shapes as shapes
+from penstock.dialects._openai_fields import CHAT, COMPLETIONS, EMBEDDINGS, Field
+from penstock.dialects.openai_chat import Dialect, Encoder
 from penstock.wire import json
 
 DIALECT = Dialect()
