@@ -33,7 +33,7 @@ def implicit_bindings(environment: Mapping[str, str]) -> dict[str, dict[str, obj
     """What answers without any `[bindings]`: a small model, a local Ollama, OpenAI's variables."""
     found: dict[str, dict[str, object]] = {
         "embedded": {"engine": "llamacpp"},
-        "ollama": {"engine": "ollama", "url": OLLAMA_URL},
+        "ollama": {"engine": "ollama", "url": OLLAMA_URL, "refuse_penstock": True},
     }
     key, url = environment.get("OPENAI_API_KEY"), environment.get("OPENAI_BASE_URL")
     if key or url:

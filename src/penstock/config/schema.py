@@ -33,6 +33,13 @@ class Server(_Section, frozen=True):
         ),
     ] = "127.0.0.1"
     port: Annotated[Port, Meta(description="TCP port; 0 picks a free one.")] = 9601
+    also_listen: Annotated[
+        tuple[Port, ...],
+        Meta(
+            description="Further ports with the same routes, for clients whose address is fixed, "
+            "such as 11434 (Ollama's) and 8000. One that is taken is a warning."
+        ),
+    ] = ()
     insecure: Annotated[
         bool,
         Meta(description="Listen beyond loopback without any key, for everybody."),
@@ -112,7 +119,11 @@ class Defaults(_Section, frozen=True):
 
 
 class Model(_Section, frozen=True):
-    """`[models.ALIAS]`: another name for a binding's model, with defaults of its own."""
+    """`[models.ALIAS]`: another name for a binding's model, with defaults of its own.
+
+    `[models."*"]` answers every name that nothing else here has, and says so in
+    `Penstock-Ignored`.
+    """
 
     binding: Annotated[str, Meta(description="A binding's name.")]
     name: Annotated[

@@ -48,6 +48,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool, Meta(description="Take `<think>…</think>` at the start of an answer for reasoning.")
     ] = True
     verify_tls: Annotated[bool, Meta(description="Check the server's certificate.")] = True
+    refuse_penstock: Annotated[
+        bool,
+        Meta(
+            description="Stay down when the server at `url` is a Penstock. The binding that looks "
+            "for an Ollama by itself does, so that a gateway on Ollama's port never asks itself."
+        ),
+    ] = False
+
+
+class _Version(msgspec.Struct, frozen=True):
+    """`GET /api/version`; Penstock's own answer names itself too."""
+
+    penstock: str = ""
 
 
 class Engine:
@@ -86,8 +99,17 @@ class Engine:
         )
 
     async def start(self) -> None:
-        """Asks for the models once, within `connect` seconds."""
+        """Asks for the models once, within `connect` seconds. Raises `BindingDownError`."""
+        if self._config.refuse_penstock and await self._is_penstock():
+            raise BindingDownError(f"{self._upstream.address} is a Penstock, not an Ollama server")
         await self.models()
+
+    async def _is_penstock(self) -> bool:
+        try:
+            data = await self._upstream.get("api/version")
+            return data is not None and bool(json.decode(data, _Version, GatewayError).penstock)
+        except GatewayError:
+            return False  # Whatever it is, asking for its models says it better.
 
     async def stream(self, request: Request) -> AsyncIterator[Sequence[Event]]:
         """Runs `request`; see `core.ports.Engine`."""

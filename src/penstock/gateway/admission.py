@@ -28,13 +28,16 @@ def fit(request: Request, engine: Engine, binding: str) -> Request:
 
     What would change the answer and can't be honoured is refused by name
     (`UnsupportedParameterError`);
-    in a free-form request a sampling parameter is left out instead, and named in `ignored`.
+    in a free-form request a sampling parameter is left out instead, and named in `ignored`. So is
+    an effort that was only hinted at.
     """
     if request.modality not in engine.outputs:
         raise ModalityError(f"the binding {binding!r} makes no {request.modality}")
     lacking = features(request) - engine.supports
     if not lacking:
         return request
+    if "effort" in lacking and request.effort_hint:
+        request, lacking = _drop_effort(request), lacking - {"effort"}
     if request.freeform:
         request, lacking = _drop(request, lacking)
     for name in sorted(lacking):
@@ -43,6 +46,11 @@ def fit(request: Request, engine: Engine, binding: str) -> Request:
             f"the binding {binding!r} does not support {said}", param=said
         )
     return request
+
+
+def _drop_effort(request: Request) -> Request:
+    ignored = (*request.ignored, request.effort_hint)
+    return msgspec.structs.replace(request, effort=None, effort_hint="", ignored=ignored)
 
 
 def _drop(request: Request, lacking: AbstractSet[str]) -> tuple[Request, frozenset[str]]:

@@ -48,6 +48,8 @@ from penstock.gateway.watching import Watch, Watched
 
 LAG_SECONDS: Final = 0.5
 STARTING_SECONDS: Final = 5.0
+ANY: Final = "*"
+"""The alias that answers for every name which nothing else has."""
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +176,9 @@ class Gateway:
         request = personalities.apply(request, self._personalities, self._config.defaults)
         request = await self._with_history(request, principal)
         targets = await self._targets(request)
+        if not targets:
+            request = msgspec.structs.replace(request, ignored=(*request.ignored, "model"))
+            targets = await self._route(msgspec.structs.replace(request, model=ANY))
         for target in targets:
             self._check_model(principal, request.model, target)
         attempts = self._attempts(self._with_alias(request), targets)
@@ -275,10 +280,16 @@ class Gateway:
         return self._router
 
     async def _targets(self, request: Request) -> tuple[Target, ...]:
+        """None: nobody has this model, and the configuration says that any may answer."""
         if request.task != "generate":
             _ = self.questions.store
             return (Target(STORE, request.model),)
-        return await self._route(request)
+        try:
+            return await self._route(request)
+        except UnknownModelError:
+            if ANY in self._config.models and request.binding is None:
+                return ()
+            raise
 
     async def _ready(self, binding: str) -> Engine:
         return self._engines[STORE] if binding == STORE else await self.bindings.ready(binding)
@@ -324,7 +335,8 @@ class Gateway:
             raise
 
     def _with_alias(self, request: Request) -> Request:
-        alias = self._config.models.get(request.model)
+        models = self._config.models
+        alias = models.get(ANY if "model" in request.ignored else request.model)
         if alias is None:
             return request
         sampling = request.sampling

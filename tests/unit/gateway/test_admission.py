@@ -69,3 +69,14 @@ def test_room_is_bounded():
     with pytest.raises(OverloadedError) as caught:
         check_room(10, 10)
     assert caught.value.retry_after
+
+
+def test_an_effort_that_was_only_hinted_at_is_left_out_and_named():
+    hinted = fit(ask(effort="none", effort_hint="enable_thinking"), ENGINE, "b")  # type: ignore[arg-type]
+    assert hinted == ask(ignored=("enable_thinking",))
+
+
+def test_an_effort_that_was_asked_for_is_refused():
+    with pytest.raises(UnsupportedParameterError) as caught:
+        fit(ask(effort="none"), ENGINE, "b")  # type: ignore[arg-type]
+    assert caught.value.param == "reasoning_effort"

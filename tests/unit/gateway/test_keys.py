@@ -33,6 +33,6 @@ def test_refusals():
 
 def test_nothing_shows_a_key():
     shown = repr(RING) + repr(RING.__dict__) + repr(RING.authenticate(["one"]))
-    assert "one" not in shown
+    assert "one" not in shown.replace("None", "")
     assert "root" not in shown
     assert repr(Secret("sk-123")) == f"{Secret('sk-123')}" == "Secret('***')"

@@ -15,6 +15,7 @@ from penstock.core.errors import (
     InvalidRequestError,
     OverloadedError,
     UnavailableError,
+    UnknownBindingError,
 )
 from penstock.core.events import Done, Event, Failed, Start, StreamId, TextDelta, Usage
 from penstock.core.ports import Timeouts
@@ -54,6 +55,24 @@ async def test_one_start_then_the_engines_events_then_one_terminal():
         assert done == Done(reason="stop")
         assert made.metrics.requests["test", "b0", "m", "stop"] == 1
         assert made.metrics.tokens["b0", "m", "output"] == 2
+
+
+async def test_the_star_alias_answers_unknown_names_and_says_so():
+    models = {"*": Model(binding="b0", temperature=0.5), "mine": Model(binding="b0")}
+    config = Config(streams=Streams(log="memory"), models=models)
+    engine = Scripted(hello)
+    async with gateway(engine, config=config) as made:
+        head = await submit(made, Request(model="gpt-9", messages=ask().messages))
+        start = events(await read(made, head))[0]
+        assert isinstance(start, Start)
+        assert (start.asked, start.model) == ("gpt-9", "m")
+        assert head.request.ignored == ("model",)
+        assert engine.asked[0].sampling.temperature == 0.5
+        head = await submit(made, Request(model="mine", messages=ask().messages))
+        assert head.request.ignored == ()
+        with pytest.raises(UnknownBindingError):
+            await submit(made, Request(model="gpt-9", binding="nobody"))
+        assert "*" not in [card.name for card in made.questions.model_cards()]
 
 
 async def test_what_only_a_run_may_say_is_left_out_and_nothing_follows_the_terminal():

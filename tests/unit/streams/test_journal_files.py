@@ -200,6 +200,42 @@ async def test_retention_by_size(tmp_path: Path):
             assert len(await read(log, stream)) == 3
 
 
+async def test_retention_follows_every_roll(tmp_path: Path):
+    """Under load the folder stays near its bound without waiting for the minute to pass."""
+    settings = Streams(segment_bytes=64 * 1024, retention_bytes=300_000)
+    async with journal(tmp_path, settings) as log:
+        for n in range(20):
+            await said(log, f"s{n:02}", ["x" * 40_000])
+            await log._indexing.flush()
+        async with asyncio.timeout(10):
+            while sum(path.stat().st_size for path in segments(tmp_path)) > 300_000 + 2 * 65_536:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_forgotten_stream_stays_forgotten_without_its_index(tmp_path: Path):
+    """Its head lies in an older segment that a live stream keeps; the rest of it was dropped."""
+    settings = Streams(segment_bytes=64 * 1024, retention_bytes=200_000)
+    async with journal(tmp_path / "a", settings) as log:
+        begin(log, "live")
+        await said(log, "gone", [f"{n}:" + "x" * 9_000 for n in range(30)], end=False)
+        for _ in range(30):
+            log.append(StreamId("gone"), [text("y" * 9_000)])
+            await log.settled(StreamId("gone"))
+        log.append(StreamId("gone"), [ev.Done(reason="stop")])
+        await log.settled(StreamId("gone"))
+        await said(log, "last", ["z" * 40_000])
+        await log._indexing.flush()
+        await log.retain()
+        with pytest.raises(UnknownStreamError):
+            await read(log, "gone")
+        left = [record.stream for path in segments(tmp_path / "a") for record in records(path)]
+        assert b"gone" in left
+        copy = without_index(died(tmp_path / "a", tmp_path / "b"))
+    async with journal(copy) as log:
+        assert sorted(info.stream for info in await log.recent(None, 9)) == ["last", "live"]
+        assert len(await read(log, "last")) == 3
+
+
 async def test_rebuilt_index_is_the_same(tmp_path: Path):
     async with journal(tmp_path, SMALL) as log:
         for n in range(8):

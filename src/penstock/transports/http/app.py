@@ -18,6 +18,7 @@ from penstock.transports.http.openapi import OpenApi
 from penstock.transports.http.origins import Origins
 from penstock.transports.http.pages import Pages
 from penstock.transports.http.protocol import AbortedResponseError
+from penstock.transports.http.replays import Replays
 from penstock.transports.http.routing import OwnedRoute, Table
 from penstock.transports.http.shapes import ErrorShapes
 from penstock.transports.http.visits import Visit
@@ -109,11 +110,14 @@ def _credentials(dialects: Sequence[Dialect], first: Dialect | None = None) -> t
 
 def _routes(gateway: Gateway, settings: Server) -> Iterator[OwnedRoute]:
     everywhere = _credentials(gateway.dialects)
+    exchanges: dict[str, Exchange] = {}
     for dialect in gateway.dialects:
         names = _credentials(gateway.dialects, dialect)
         for route in dialect.routes:
             endpoint = Exchange(gateway, settings, dialect, route, names)
+            exchanges.setdefault(dialect.name, endpoint)
             yield OwnedRoute(route.method, route.path, dialect.name, endpoint)
+    yield from Replays(gateway, everywhere, exchanges).routes()
     yield from Native(gateway, settings, everywhere).routes()
     yield from Health(gateway, everywhere).routes()
     yield from Pages().routes()

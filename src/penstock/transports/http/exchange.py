@@ -7,7 +7,7 @@ from typing import Final, cast, get_args
 import msgspec
 
 from penstock.config.schema import Server
-from penstock.core.errors import InvalidRequestError, from_code
+from penstock.core.errors import GatewayError, InvalidRequestError, from_code
 from penstock.core.events import BEGINNING, StreamId
 from penstock.core.folding import Folder
 from penstock.core.ports import Answer, Call, Dialect, Head, OnDisconnect, Route
@@ -110,6 +110,30 @@ class Exchange:
         with watching(self._gateway.watch(StreamId(stream), BEGINNING)) as watch:
             _name_stream(visit, head)
             await self._stream(visit, watch, head, after, None)
+
+    async def render(
+        self, visit: Visit, head: Head, after: Cursor | None, *, streamed: bool
+    ) -> None:
+        """A stream of whatever dialect, in this one: after `after`, or whole.
+
+        Raises what it ended with, when it failed before anything was said or is asked for whole.
+        """
+        request = msgspec.structs.replace(head.request, stream=streamed)
+        if head.dialect != self._dialect.name:
+            request = msgspec.structs.replace(request, form="", legacy=False, plain=False)
+        head = msgspec.structs.replace(head, request=request)
+        with watching(self._gateway.watch(StreamId(head.stream), BEGINNING)) as watch:
+            _name_stream(visit, head)
+            if streamed:
+                await self._stream(visit, watch, head, after, None)
+            else:
+                await self._whole(visit, watch, head)
+
+    async def refuse(self, visit: Visit, error: GatewayError) -> None:
+        """Answers with an error in this dialect's shape."""
+        if visit.started:
+            raise AbortedResponseError
+        await visit.answer(self._dialect.error(error))
 
     async def _stream(
         self, visit: Visit, watch: Watch, head: Head, after: Cursor | None, wait: float | None

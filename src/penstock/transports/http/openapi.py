@@ -52,6 +52,10 @@ _QUERY: Final[Mapping[tuple[str, str], Mapping[str, tuple[str, str]]]] = {
         "after": ("integer", "The seq of the last event that the reader has."),
         "speed": ("number", "1 replays with the gaps of the recording; 0, the default, at once."),
     },
+    ("GET", "/v1/streams/{id}/as/{dialect}"): {
+        "after": ("integer", "The seq of the last event that the reader has."),
+        "stream": ("boolean", "False: the whole answer, once it is there."),
+    },
 }
 _BODIES: Final[Mapping[tuple[str, str], type]] = {
     ("GET", "/v1/streams"): StreamList,

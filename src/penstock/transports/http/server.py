@@ -125,6 +125,11 @@ class HttpServer(uvicorn.Server):
         """
         self._ready = ready
         self._sockets = await _bind(self._settings.host, self._settings.port)
+        for port in self._settings.also_listen:
+            try:
+                self._sockets += await _bind(self._settings.host, port, "server.also_listen")
+            except ConfigError as error:
+                logger.warning("%s; serving without it", error.message)
         async with self._group:
             try:
                 with _tuned_gc():
@@ -234,7 +239,7 @@ def _tuned_gc() -> Iterator[None]:
         gc.unfreeze()
 
 
-async def _bind(host: str, port: int) -> list[socket.socket]:
+async def _bind(host: str, port: int, param: str = "server.port") -> list[socket.socket]:
     """A listening socket for every address of `host`, all on one port."""
     loop = asyncio.get_running_loop()
     found: list[socket.socket] = []
@@ -254,5 +259,5 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
         for sock in found:
             sock.close()
         why = error.strerror or str(error)
-        raise ConfigError(f"can't listen on {host}:{port}: {why}", param="server.port") from error
+        raise ConfigError(f"can't listen on {host}:{port}: {why}", param=param) from error
     return found
