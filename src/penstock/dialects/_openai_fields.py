@@ -46,8 +46,8 @@ _GENERATED: Final = (
     Field("user", "hint", ""),
 )
 CHAT: Final = (
-    *_GENERATED,
     Field("messages", "honoured", "see below"),
+    *_GENERATED,
     Field("max_tokens", "honoured", "1 or more"),
     Field("max_completion_tokens", "honoured", "wins over `max_tokens`"),
     Field("logprobs", "honoured", ""),
@@ -57,6 +57,9 @@ CHAT: Final = (
     Field("parallel_tool_calls", "honoured", "with `tools`"),
     Field("response_format", "honoured", "`text`, `json_object`, `json_schema`"),
     Field("reasoning_effort", "honoured", "`none` to `high`; `xhigh` and `max` are refused"),
+    Field("enable_thinking", "honoured", "extension; see below"),
+    Field("chat_template_kwargs", "honoured", "extension; see below; its other keys are ignored"),
+    Field("extra_body", "honoured", "the two before it, from clients that do not merge it"),
     Field("store", "hint", "every stream is in the log anyway, for its own retention"),
     Field("metadata", "hint", ""),
     Field("service_tier", "hint", ""),
@@ -76,8 +79,8 @@ CHAT: Final = (
 """Of `POST /v1/chat/completions`."""
 
 COMPLETIONS: Final = (
+    Field("prompt", "honoured", "a text, or a list of one; several, and tokens, are refused"),
     *_GENERATED,
-    Field("prompt", "honoured", "a text, or a list of one; token arrays and more are refused"),
     Field("max_tokens", "honoured", "1 or more; 16 when not given, as published"),
     Field("suffix", "honoured", "what comes after the answer; empty is none"),
     Field("echo", "honoured", "the prompt before the answer; refused together with `logprobs`"),

@@ -8,7 +8,7 @@ from penstock.core.errors import InvalidRequestError, UnsupportedParameterError
 from penstock.core.messages import ImagePart, Message, Part, Role, TextPart, ToolCall
 from penstock.core.request import Effort, ReplyFormat, Request, Sampling
 from penstock.dialects import _openai_shapes as shapes
-from penstock.dialects import _tools
+from penstock.dialects import _thinking, _tools
 from penstock.dialects._openai_fields import CHAT, ignored, model_name, refuse
 from penstock.wire import json
 
@@ -30,15 +30,19 @@ def parse(data: bytes) -> Request:
         raise InvalidRequestError("messages must not be empty", param="messages")
     tools = _tools.specs(body.tools or (), "tools")
     tools, tool_choice = _tools.offer(body.tool_choice, tools, "tool_choice")
+    messages = tuple(_message(message, n) for n, message in enumerate(body.messages))
+    wish = _thinking.wish(_thinking_of(body), messages)
+    effort = _effort(body.reasoning_effort)
     return Request(
         model=model_name(body.model),
-        messages=tuple(_message(message, n) for n, message in enumerate(body.messages)),
+        messages=wish.messages,
         sampling=_sampling(body),
         tools=tools,
         tool_choice=tool_choice,
         parallel_tool_calls=body.parallel_tool_calls if tools else None,
         reply_format=_reply_format(body.response_format),
-        effort=_effort(body.reasoning_effort),
+        effort=wish.effort if effort is None else effort,
+        effort_hint=wish.spelled if effort is None else "",
         choices=body.n or 1,
         stream=bool(body.stream),
         include_usage=wants_usage(body),
@@ -58,6 +62,14 @@ def stream_hints(body: shapes.Generated) -> tuple[str, ...]:
     if options is None or not options.include_obfuscation:
         return ()
     return ("stream_options.include_obfuscation",)
+
+
+def _thinking_of(body: shapes.ChatBody) -> _thinking.Fields:
+    return _thinking.Fields(
+        enable_thinking=body.enable_thinking,
+        chat_template_kwargs=body.chat_template_kwargs,
+        extra_body=body.extra_body,
+    )
 
 
 def _hints(body: shapes.ChatBody) -> tuple[str, ...]:

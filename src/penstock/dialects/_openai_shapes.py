@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw
 
+from penstock.dialects._thinking import ExtraBody, TemplateArguments
 from penstock.dialects._tools import NULL, Choice, Tool
 
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -155,6 +156,9 @@ class ChatBody(Generated, frozen=True, kw_only=True):
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
+    enable_thinking: bool | None = None
+    chat_template_kwargs: TemplateArguments | None = None
+    extra_body: ExtraBody | None = None
 
     store: Raw = NULL
     metadata: Raw = NULL

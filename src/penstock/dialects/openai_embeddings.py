@@ -8,7 +8,12 @@ import msgspec
 from msgspec import Meta, Raw
 
 from penstock.core import ports
-from penstock.core.errors import GatewayError, InternalError, InvalidRequestError
+from penstock.core.errors import (
+    GatewayError,
+    InternalError,
+    InvalidRequestError,
+    NotFoundError,
+)
 from penstock.core.folding import Reply
 from penstock.core.ports import Answer, Call, Opening, Route
 from penstock.core.queries import EmbedAsk, Found, Query
@@ -96,16 +101,16 @@ class Dialect:
         return error_answer(error)
 
     def opening(self, request: Request) -> Opening:
-        """Never asked for: no route of this dialect generates."""
-        raise InternalError("embeddings are no stream")
+        """No stream can be told as embeddings. Raises `NotFoundError`."""
+        raise NotFoundError("a stream can't be told as embeddings")
 
     def encoder(self, request: Request) -> ports.Encoder:
-        """Never asked for: no route of this dialect generates."""
-        raise InternalError("embeddings are no stream")
+        """No stream can be told as embeddings. Raises `NotFoundError`."""
+        raise NotFoundError("a stream can't be told as embeddings")
 
     def whole(self, request: Request, reply: Reply) -> Answer:
-        """Never asked for: no route of this dialect generates."""
-        raise InternalError("embeddings are no stream")
+        """No stream can be told as embeddings. Raises `NotFoundError`."""
+        raise NotFoundError("a stream can't be told as embeddings")
 
 
 def _texts(asked: _openai_shapes.Texts) -> tuple[str, ...]:

@@ -9,8 +9,8 @@
 - `whole.json` or `whole.txt`: the body of the answer that is not streamed;
 - `source.txt`: where the wire form was published or captured. It is never made by our encoder.
 
-A question of vectors has `query.json`, what the dialect makes of it, `embedded.json`, what an engine
-found, and `answer.json`, the body of the answer.
+A question about vectors has `query.json`, what the dialect makes of it, `embedded.json`, what an
+engine found, and `answer.json`, the body of the answer.
 
 What a case does not show, it leaves out. `tests/vectors/errors/DIALECT.json` has the answer to each
 error, `tests/vectors/rejected/DIALECT.json` bodies that are refused and the field to name.
