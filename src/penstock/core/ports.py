@@ -7,7 +7,7 @@ import msgspec
 
 from penstock.core.cards import ModelCard
 from penstock.core.errors import GatewayError
-from penstock.core.events import Entry, Event, Seq, StreamId
+from penstock.core.events import Blob, Entry, Event, Seq, StreamId
 from penstock.core.folding import Reply
 from penstock.core.queries import (
     EmbedAsk,
@@ -299,6 +299,16 @@ class StreamLog(Protocol):
 
     async def recent(self, owner: str | None, limit: int) -> Sequence[StreamInfo]:
         """The newest first; of every owner when `owner` is `None`."""
+
+    async def put_blob(self, stream: StreamId, data: bytes, media_type: str) -> Blob:
+        """Keeps bytes beside the log, on stable storage, for as long as the stream is kept.
+
+        To be called before the head or event that names the result is handed over; the stream may
+        not have begun yet. The same bytes are kept once. Raises `LogUnavailableError`.
+        """
+
+    async def blob(self, stream: StreamId, sha256: str) -> bytes:
+        """Bytes kept for a stream. Raises `UnknownStreamError` when it has none of that name."""
 
     async def erase(self, stream: StreamId) -> None:
         """Makes the content of an ended stream unreadable, on disk too."""
