@@ -355,6 +355,12 @@ def test_texts_become_vectors_the_same_in_both_encodings(client: openai.OpenAI):
     assert alone.embedding == pytest.approx(as_base64.data[0].embedding, abs=1e-3)
 
 
+def test_a_hint_of_an_embedding_is_named(client: openai.OpenAI):
+    raw = client.embeddings.with_raw_response.create(model=MODEL, input="x", user="u")
+    assert raw.headers["penstock-ignored"] == "user"
+    assert len(raw.parse().data) == 1
+
+
 # ── models and errors ────────────────────────────────────────────────────────────────────────────
 
 

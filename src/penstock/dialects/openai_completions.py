@@ -92,6 +92,9 @@ class Dialect:
 
     def error(self, error: GatewayError) -> Answer:
         """OpenAI's error object, with the status of the error's class."""
+        if isinstance(error, UnsupportedParameterError) and error.param == "raw":
+            # What a binding without raw texts can't honour is called `prompt` here.
+            error = UnsupportedParameterError(f"prompt: {error.message} texts", param="prompt")
         return error_answer(error)
 
 

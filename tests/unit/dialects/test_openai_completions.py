@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.dialects.test_openai_chat import names, read_back, values
 
 from penstock.core import events as ev
-from penstock.core.errors import InvalidRequestError, NotFoundError
+from penstock.core.errors import InvalidRequestError, NotFoundError, UnsupportedParameterError
 from penstock.core.folding import Reply, fold
 from penstock.core.messages import say
 from penstock.core.ports import Call
@@ -139,6 +139,13 @@ def test_an_answer_of_nothing_is_an_empty_text():
     request = parse({"prompt": "x"})
     found = msgspec.json.decode(TEXT.whole(request, fold(entries)).body)
     assert [choice["text"] for choice in found["choices"]] == [""]
+
+
+def test_a_binding_without_raw_texts_is_told_of_the_prompt():
+    refused = UnsupportedParameterError("the binding 'b' does not support raw", param="raw")
+    found = msgspec.json.decode(TEXT.error(refused).body)["error"]
+    assert found["message"] == "prompt: the binding 'b' does not support raw texts"
+    assert (found["param"], found["code"]) == ("prompt", "unsupported_parameter")
 
 
 def test_another_dialects_question_is_none_of_this_one():
