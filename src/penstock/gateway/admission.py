@@ -4,9 +4,15 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from penstock.core.errors import ModalityError, OverloadedError, UnsupportedParameterError
+from penstock.core.errors import (
+    InvalidRequestError,
+    ModalityError,
+    OverloadedError,
+    UnsupportedParameterError,
+)
 from penstock.core.ports import Engine
 from penstock.core.request import Request, Sampling, features
+from penstock.gateway import choices
 
 _SAMPLING = frozenset(Sampling.__struct_fields__)
 _AS_CLIENTS_SAY: dict[str, str] = {
@@ -33,7 +39,10 @@ def fit(request: Request, engine: Engine, binding: str) -> Request:
     """
     if request.modality not in engine.outputs:
         raise ModalityError(f"the binding {binding!r} makes no {request.modality}")
-    lacking = features(request) - engine.supports
+    if request.choices > choices.MOST:
+        raise InvalidRequestError(f"at most {choices.MOST} choices", param="n")
+    # Several choices need nothing of an engine: it is asked several times.
+    lacking = features(request) - engine.supports - {"choices"}
     if not lacking:
         return request
     if "effort" in lacking and request.effort_hint:

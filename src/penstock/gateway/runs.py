@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ from penstock.core.errors import (
 from penstock.core.events import Done, Event, Failed, Progress, Start, StreamId, Usage
 from penstock.core.ports import Engine, Head, StreamLog, Timeouts
 from penstock.core.request import Request
+from penstock.gateway import choices
 from penstock.gateway.deadlines import Deadline
 from penstock.gateway.metrics import Metrics
 
@@ -136,7 +137,7 @@ class Run:
 
     async def _attempt(self, engine: Engine, attempt: Attempt) -> None:
         request = msgspec.structs.replace(attempt.request, model=attempt.model)
-        batches = cast("AsyncGenerator[Sequence[Event]]", engine.stream(request))
+        batches = choices.stream(engine, request)
         time, append, gap = self._loop.time, self._log.append, self._around.metrics.gap
         last = 0.0
         async with aclosing(batches):
