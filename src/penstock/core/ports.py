@@ -1,6 +1,6 @@
 """The seams. Implementations live in sibling packages and never import each other."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -258,6 +258,14 @@ class Reader(Protocol):
     async def take(self) -> Sequence[Entry]:
         """All entries in the log since the last take, waiting for one; empty once the stream
         ended.
+        """
+
+    async def flow(self, sink: Callable[[Sequence[Entry]], bool]) -> None:
+        """Gives `sink` what comes next the moment it is in the log, while it returns true.
+
+        For a reader that has taken all there is: it saves a wake-up for each batch. It may return
+        at any time, at once too; whoever called goes on with `take`, and nothing is lost or given
+        twice. `sink` may not wait; what it raises is raised here.
         """
 
     def close(self) -> None:
