@@ -214,6 +214,41 @@ def test_a_seed_makes_an_answer_reproducible(client: openai.OpenAI):
     assert len({said(seed) for seed in range(4)}) > 1
 
 
+def test_three_choices_come_apart_streamed_and_whole(client: openai.OpenAI):
+    asked: dict[str, Any] = {
+        "model": MODEL,
+        "messages": ask("Tell me a story about a dragon."),
+        "n": 3,
+        "temperature": 1.5,
+        "seed": 3,
+        "max_tokens": 20,
+    }
+    whole = client.chat.completions.create(**asked)
+    assert [choice.index for choice in whole.choices] == [0, 1, 2]
+    assert len({choice.message.content for choice in whole.choices}) > 1
+    texts, ends = ["", "", ""], [0, 0, 0]
+    for chunk in client.chat.completions.create(**asked, stream=True):
+        for choice in chunk.choices:
+            assert not ends[choice.index]
+            texts[choice.index] += choice.delta.content or ""
+            ends[choice.index] += choice.finish_reason is not None
+    assert all(texts)
+    assert ends == [1, 1, 1]
+    counts = whole.usage
+    assert counts is not None
+    assert 20 < counts.completion_tokens <= 60
+
+
+def test_two_texts_come_apart_streamed_and_whole(client: openai.OpenAI):
+    asked: dict[str, Any] = {"model": MODEL, "prompt": "Once upon", "n": 2, "seed": 3}
+    whole = client.completions.create(**asked, temperature=1.5, echo=True)
+    assert [choice.index for choice in whole.choices] == [0, 1]
+    assert all(choice.text.startswith("Once upon") for choice in whole.choices)
+    chunks = list(client.completions.create(**asked, temperature=1.5, stream=True))
+    ends = [c.choices[0].index for c in chunks if c.choices[0].finish_reason]
+    assert sorted(ends) == [0, 1]
+
+
 def test_an_answer_ends_at_its_limit_and_at_its_stop(client: openai.OpenAI):
     story = ask("Tell me a story about a lighthouse.")
     short = client.chat.completions.create(
@@ -377,7 +412,7 @@ def test_an_alias_with_a_slash_is_a_model_and_its_model_names_it(client: openai.
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"n": 3}, "n"),
+        ({"n": 129}, "n"),
         ({"verbosity": "low"}, "verbosity"),
         ({"modalities": ["text", "audio"], "audio": {"voice": "a", "format": "wav"}}, "audio"),
         ({"web_search_options": {}}, "web_search_options"),

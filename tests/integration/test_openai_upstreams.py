@@ -9,7 +9,7 @@ from typing import Any
 import httpx2 as httpx
 import openai
 import pytest
-from tests.integration.serving import END, SSE_HEAD, Upstream, piece, serve
+from tests.integration.serving import END, ROOT, SSE_HEAD, Upstream, piece, serve
 
 DONE = piece(b"data: [DONE]\n\n")
 
@@ -210,3 +210,28 @@ def test_a_picture_and_a_schema_go_to_the_upstream_as_they_were(tmp_path: Path):
     assert sent["messages"] == [{"role": "user", "content": content}]
     assert sent["response_format"] == schema
     assert sent["reasoning_effort"] == "none"
+
+
+def test_a_recorded_completion_comes_out_as_it_went_in(tmp_path: Path):
+    """Text, log probabilities and offsets of OpenAI's own stream, through engine and dialect."""
+    folder = ROOT / "tests/vectors/dialects/openai_completions/recorded_logprobs"
+    recorded = (folder / "response.body").read_bytes()
+    prompt = json.loads((folder / "request.body").read_text())["prompt"][0]
+    upstream = Upstream([(SSE_HEAD, piece(recorded), END)])
+    config = f'[bindings.up]\nengine = "openai"\nurl = "{upstream.url}"\nmodel = "scripted"\n'
+    asked: dict[str, Any] = {"model": "scripted", "prompt": prompt, "logprobs": 5}
+    with (
+        serve(tmp_path, config) as serving,
+        openai.OpenAI(base_url=serving.url + "/v1", api_key="none", max_retries=0) as client,
+    ):
+        chunks = list(client.completions.create(**asked, stream=True))
+        whole = client.completions.create(**asked).choices[0]
+    upstream.close()
+    events = [line[6:] for line in recorded.splitlines() if line.startswith(b"data: {")]
+    wanted = [json.loads(event)["choices"][0] for event in events]
+    found = [one.choices[0].model_dump() for one in chunks]
+    assert found == wanted
+    assert whole.model_dump() == json.loads((folder / "whole.json").read_text())["choices"][0]
+    assert all(request.startswith(b"POST /v1/completions ") for request in upstream.requests)
+    sent = json.loads(upstream.requests[0].partition(b"\r\n\r\n")[2])
+    assert (sent["prompt"], sent["logprobs"], sent["max_tokens"]) == (prompt, 5, 16)
