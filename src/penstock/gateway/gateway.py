@@ -380,7 +380,8 @@ class Gateway:
             except GatewayError as error:
                 refused = refused or error
             else:
-                found.append(Attempt(binding, model, fitted))
+                kind = self.bindings.kind(binding)
+                found.append(Attempt(binding, model, fitted, kind))
         if not found and refused is not None:
             raise refused
         return found

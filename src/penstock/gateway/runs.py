@@ -33,11 +33,15 @@ _ODD: Final = frozenset({Start, Usage, Failed, Done})
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A binding to try, with the request as its engine can run it; `model` is the engine's name."""
+    """A binding to try, with the request as its engine can run it; `model` is the engine's name.
+
+    `engine` is the kind of the binding, for `Start`.
+    """
 
     binding: str
     model: str
     request: Request
+    engine: str = ""
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -205,6 +209,7 @@ class Run:
             binding=self._answering.binding,
             model=self._answering.model,
             created=self._around.now_ms(),
+            engine=self._answering.engine,
         )
 
     def _where(self) -> tuple[str, str]:
