@@ -38,15 +38,17 @@ class Reader:
 
     def struct(self, value: object, kind: type[S], path: str) -> S:
         """`value` as a `kind`. Raises `ConfigError` whose `param` is the path of the bad key."""
-        table = self._table(value, path)
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        named = named_tables(kind)
+        table = _gathered(self._table(value, path), named, fields)
         for key in table:
             if key not in fields:
                 unknown(_join(path, key), key, fields)
         values: dict[str, object] = {}
         for name, field in fields.items():
             if name in table:
-                values[field.name] = self._field(table[name], field, _join(path, name))
+                below = path if name == named else _join(path, name)
+                values[field.name] = self._field(table[name], field, below)
             elif field.required:
                 complain(_join(path, name), "missing; it has no default")
         return kind(**values)
@@ -95,6 +97,21 @@ class Reader:
         if not self._environment.get(name, "").strip():
             raise ValueError(f"the environment variable {name} is not set")
         return Secret(self._environment[name])
+
+
+def named_tables(kind: type[msgspec.Struct]) -> str:
+    """The field of a section that holds the tables below it, whose names are the user's own."""
+    return getattr(kind, "named", "")
+
+
+def _gathered(
+    table: dict[str, object], named: str, fields: Mapping[str, FieldInfo]
+) -> dict[str, object]:
+    """A section's table with everything that is no setting of it gathered under `named`."""
+    if not named:
+        return table
+    own = {key: value for key, value in table.items() if key in fields and key != named}
+    return own | {named: {key: value for key, value in table.items() if key not in own}}
 
 
 def complain(path: str, trouble: str) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from penstock.config._reading import Reader, complain
+from penstock.config._reading import Reader, complain, named_tables
 from penstock.config.schema import Client, Config
 from penstock.core.errors import ConfigError
 from penstock.core.secrets import Secret
@@ -113,7 +113,8 @@ def _inside(kind: object, key: str) -> object:
     """The type of a key of `kind`; `None` where the schema says nothing."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-        return fields.get(key)
+        named = fields.get(named_tables(kind))
+        return fields[key] if key in fields else named and get_args(named)[1]
     return get_args(kind)[1] if get_origin(kind) is dict else None
 
 

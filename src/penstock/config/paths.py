@@ -45,6 +45,12 @@ def personalities_folder(config: Config) -> Path | None:
     return Path(chosen).expanduser() if chosen else None
 
 
+def functions_folder(config: Config) -> Path | None:
+    """`[paths] functions_folder`."""
+    chosen = config.paths.functions_folder
+    return Path(chosen).expanduser() if chosen else None
+
+
 def history_file() -> Path:
     """What was typed in `penstock chat`, for its arrow keys."""
     return state_folder() / "chat_history"

@@ -2,7 +2,8 @@
 
 The format is lollms_server's `config.yaml`: `name`, `version`, `author`,
 `personality_description` and `personality_conditioning` are required, keys that are not known are
-ignored. Nothing of a folder is ever executed: a scripted personality is listed with its `trouble`.
+ignored. Nothing of a folder is executed here: a scripted personality is listed with its `trouble`,
+unless `[personalities] scripts` names it.
 """
 
 from collections.abc import Iterator
@@ -31,8 +32,8 @@ _PARAMETERS: Final = {
     "model_repeat_last_n": "repeat_last_n",
 }
 _SCRIPTED: Final = (
-    "it has a script (`script_path`), and this version of Penstock runs none; remove the key to "
-    "use its prompt alone"
+    "it has a script (`script_path`), and no script runs that isn't named: add {name!r} to "
+    "[personalities] scripts if you trust it, or remove the key to use its prompt alone"
 )
 
 
@@ -68,8 +69,40 @@ def load(config: Config) -> dict[str, Personality]:
     folder = paths.personalities_folder(config)
     if folder is not None:
         found |= {one.name: one for one in read_folder(folder)}
-    tables = config.personalities.items()
-    return found | {name: _from_table(name, table) for name, table in tables}
+    tables = config.personalities.tables.items()
+    found |= {name: _from_table(name, table) for name, table in tables}
+    for name in config.personalities.scripts:
+        if name not in found or not found[name].scripted:
+            complain("personalities.scripts", f"no personality named {name!r} has a script")
+        found[name] = msgspec.structs.replace(found[name], trouble=None)
+    return found
+
+
+def scripts(config: Config) -> dict[str, Path]:
+    """The files of the scripts that may run, by the names of their personalities.
+
+    Raises `ConfigError` when one is not there, or lies outside its personality's folder.
+    """
+    folder = paths.personalities_folder(config)
+    allowed = config.personalities.scripts
+    if folder is None or not allowed:
+        return {}
+    found: dict[str, Path] = {}
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        sheet = _read(entry / _FILE, entry.name) if (entry / _FILE).is_file() else None
+        if sheet is not None and sheet.name in allowed and sheet.script_path:
+            found[sheet.name] = _script(entry, sheet.script_path)
+    return found
+
+
+def _script(folder: Path, name: str) -> Path:
+    where = f"{folder.name}/{_FILE}: script_path"
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        raise ConfigError(f"{where}: {name!r} lies outside its folder", param="script_path")
+    if not file.is_file():
+        raise ConfigError(f"{where}: there is no file {name!r}", param="script_path")
+    return file
 
 
 def shipped() -> tuple[Personality, ...]:
@@ -95,10 +128,10 @@ def _read_all(folder: Traversable) -> Iterator[Personality]:
     for entry in entries:
         sheet = entry / _FILE
         if entry.is_dir() and sheet.is_file():
-            yield _read(sheet, entry.name)
+            yield _card(_read(sheet, entry.name), entry.name)
 
 
-def _read(file: Traversable, folder: str) -> Personality:
+def _read(file: Traversable, folder: str) -> _Sheet:
     where = f"{folder}/{_FILE}"
     try:
         value = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -113,7 +146,7 @@ def _read(file: Traversable, folder: str) -> Personality:
         raise ConfigError(f"{where}: not valid YAML: {error}") from error
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: expected keys and values, such as `name: …`")
-    return _card(_sheet(value, where), folder)
+    return _sheet(value, where)
 
 
 def _sheet(value: dict[object, object], where: str) -> _Sheet:
@@ -143,7 +176,8 @@ def _card(sheet: _Sheet, folder: str) -> Personality:
         welcome_message=sheet.welcome_message,
         disclaimer=sheet.disclaimer,
         parameters=_parameters(sheet),
-        trouble=_SCRIPTED if sheet.script_path else None,
+        scripted=bool(sheet.script_path),
+        trouble=_SCRIPTED.format(name=sheet.name) if sheet.script_path else None,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 
+from penstock.config._reading import named_tables
 from penstock.config.schema import Config
 from penstock.core.secrets import Secret
 
@@ -101,7 +102,8 @@ def _binding(section: Section) -> str:
 
 
 def _sections(kind: type[msgspec.Struct], path: str) -> Iterator[Section]:
-    fields = msgspec.structs.fields(kind)
+    named = named_tables(kind)
+    fields = [field for field in msgspec.structs.fields(kind) if field.name != named]
     keys = [_key(field, path) for field in fields if not _is_struct(field.type)]
     if keys:
         about = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
@@ -110,6 +112,9 @@ def _sections(kind: type[msgspec.Struct], path: str) -> Iterator[Section]:
     for field in fields:
         if _is_struct(field.type):
             yield from _sections(field.type, f"{path}.{field.encode_name}")
+    for field in msgspec.structs.fields(kind):
+        if field.name == named:
+            yield from _sections(get_args(field.type)[1], f"{path}.{_PLACEHOLDER[path]}")
 
 
 def _is_struct(kind: object) -> bool:

@@ -3,7 +3,7 @@
 A field's `description` is its documentation; `ge`, `le` and the type are its validation.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -165,6 +165,38 @@ class PersonalityTable(_Section, frozen=True):
     model_repeat_last_n: Annotated[int, Meta(ge=0, description="`repeat_last_n`.")] | None = None
 
 
+class Personalities(_Section, frozen=True):
+    """`[personalities]`: which personalities may run their scripts; tables below it are
+    personalities.
+    """
+
+    named: ClassVar[str] = "tables"
+
+    scripts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Names of personalities of the folder whose `script_path` may be run. A "
+            "script runs with all rights of the server; none runs that is not named here."
+        ),
+    ] = ()
+    tables: dict[str, PersonalityTable] = {}
+
+
+class Functions(_Section, frozen=True):
+    """Functions of your own that a model may call, and that the server runs."""
+
+    modules: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Modules of `[paths] functions_folder` to load, without `.py`. They run "
+            "with all rights of the server; none is loaded that is not named here."
+        ),
+    ] = ()
+    timeout_seconds: Annotated[
+        Positive, Meta(description="How long one call may take; longer is told to the model.")
+    ] = 30.0
+
+
 class Streams(_Section, frozen=True):
     """The stream log, and what happens to a run whose client has gone."""
 
@@ -241,6 +273,10 @@ class Paths(_Section, frozen=True):
         str | None,
         Meta(description="Folders with a `config.yaml` each, in lollms' format."),
     ] = None
+    functions_folder: Annotated[
+        str | None,
+        Meta(description="Python files with functions that a model may call; see `[functions]`."),
+    ] = None
 
 
 class ClientApi(_Section, frozen=True):
@@ -278,7 +314,8 @@ class Config(_Section, frozen=True):
     defaults: Defaults = Defaults()
     bindings: dict[str, dict[str, object]] = {}
     models: dict[str, Model] = {}
-    personalities: dict[str, PersonalityTable] = {}
+    personalities: Personalities = Personalities()
+    functions: Functions = Functions()
     streams: Streams = Streams()
     sessions: Sessions = Sessions()
     stores: Stores = Stores()

@@ -49,9 +49,8 @@ class Personality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """A system prompt with a name and default parameters, in lollms' vocabulary.
 
     `parameters` holds `temperature`, `max_tokens`, `top_k`, `top_p`, `repeat_penalty`,
-    `repeat_last_n` where the personality sets them. `path` is relative to its folder. `trouble`
-    says
-    why it is listed but can't be used.
+    `repeat_last_n` where the personality sets them. `path` is relative to its folder. `scripted`: a
+    script of its own answers. `trouble` says why it is listed but can't be used.
     """
 
     name: str
@@ -67,4 +66,5 @@ class Personality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     welcome_message: str = ""
     disclaimer: str = ""
     parameters: dict[str, float] = {}
+    scripted: bool = False
     trouble: str | None = None
