@@ -18,6 +18,7 @@ from penstock.core.ports import Dialect, Engine, StreamLog
 from penstock.gateway.bindings import Binding
 from penstock.gateway.gateway import Gateway, Parts, now_ms
 from penstock.gateway.metrics import Metrics
+from penstock.gateway.own_code import load_own_code
 from penstock.stores import LateKeys, LateSessions
 
 OLLAMA_URL: Final = "http://127.0.0.1:11434"
@@ -62,6 +63,7 @@ async def open_gateway(
     found = bindings(config, environment)
     check_names(config, found)
     speakers = personalities.load(config)
+    own = load_own_code(config, personalities.scripts(config), speakers)
     log = await _open_log(config, metrics)
     parts = Parts(
         config=config,
@@ -71,6 +73,7 @@ async def open_gateway(
         personalities=speakers,
         version=version("penstock"),
         metrics=metrics,
+        own=own,
         sessions=LateSessions(config.stores, paths.stores_file()),
         keys=LateKeys(config.stores, paths.stores_file()) if stored_keys else None,
     )

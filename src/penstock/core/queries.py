@@ -68,6 +68,13 @@ class EmbedAsk(msgspec.Struct, frozen=True, kw_only=True):
     param: str = "input"
 
 
+class ModelAsk(msgspec.Struct, frozen=True):
+    """A binding's model, by the names that a client has for both; empty: the binding's default."""
+
+    model: str = ""
+    binding: str | None = None
+
+
 class Embedded(msgspec.Struct, frozen=True, kw_only=True):
     """One vector a text, in order. `model`: who answered, by its own name."""
 
@@ -124,7 +131,7 @@ class SessionAsk(msgspec.Struct, frozen=True):
     session: str
 
 
-Ask = TokensAsk | EmbedAsk | CopyAsk | BlobAsk | SessionAsk
+Ask = TokensAsk | EmbedAsk | ModelAsk | CopyAsk | BlobAsk | SessionAsk
 
 
 class Query(msgspec.Struct, frozen=True):

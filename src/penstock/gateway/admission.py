@@ -59,10 +59,23 @@ def fit(request: Request, engine: Engine, binding: str) -> Request:
         request, lacking = _drop(request, lacking)
     for name in sorted(lacking):
         said = _AS_CLIENTS_SAY.get(name, name)
+        if request.freeform:
+            said = _said_freely(name, request)
         raise UnsupportedParameterError(
-            f"the binding {binding!r} does not support {said}", param=said
+            f"the binding {binding!r} does not support {_what(name, said)}", param=said
         )
     return request
+
+
+def _what(name: str, said: str) -> str:
+    return f"{name} ({said})" if name == "images" else said
+
+
+def _said_freely(name: str, request: Request) -> str:
+    """As lollms' clients say it."""
+    if name == "images":
+        return "input_data"
+    return "functions" if name == "tools" and request.functions else f"parameters.{name}"
 
 
 def _drop_effort(request: Request) -> Request:

@@ -37,11 +37,13 @@ from penstock.core.queries import Found, Query
 from penstock.core.request import Request
 from penstock.core.stores import KeyStore, ModelStore, SessionStore
 from penstock.gateway import admission, personalities
+from penstock.gateway.aliases import ANY, with_alias
 from penstock.gateway.bindings import Binding, Bindings
 from penstock.gateway.budgets import Budgets
 from penstock.gateway.entrance import Entrance
 from penstock.gateway.fetching import STORE, Fetching
 from penstock.gateway.metrics import Metrics, measure_lag
+from penstock.gateway.own_code import OwnCode
 from penstock.gateway.questions import Questions, work_of
 from penstock.gateway.replies import continued
 from penstock.gateway.routing import Router, Target
@@ -52,8 +54,6 @@ from penstock.gateway.trimming import Trimming
 from penstock.gateway.watching import Watch, Watched
 
 STARTING_SECONDS: Final = 5.0
-ANY: Final = "*"
-"""The alias that answers for every name which nothing else has."""
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +69,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     sessions: SessionStore | None = None
     keys: KeyStore | None = None
     models: ModelStore | None = None
+    own: OwnCode = msgspec.field(default_factory=OwnCode)
 
 
 class Gateway:
@@ -84,12 +85,14 @@ class Gateway:
         self._log = parts.log
         self._stores = [store for store in (parts.sessions, parts.keys) if store is not None]
         self._personalities = parts.personalities
+        self._own = parts.own
         self._engines: dict[str, Engine] = {b.name: b.engine for b in parts.bindings}
         if parts.models is not None:
             self._engines[STORE] = Fetching(parts.models, self._relist)
         self.questions = Questions(
             config, self.bindings, parts.personalities, parts.models, parts.version
         )
+        self.questions.functions = parts.own.function_names
         self.entrance = Entrance(config.security, parts.keys, now_ms)
         budgets = Budgets(self.bindings, config.defaults.default_context_size)
         trimming = Trimming(budgets, config.defaults.default_max_output_tokens)
@@ -103,6 +106,7 @@ class Gateway:
         self._around = Surroundings(
             log=parts.log,
             ready=self._ready,
+            dressed=parts.own.dressed,
             timeouts=config.timeouts,
             metrics=self.metrics,
             now_ms=now_ms,
@@ -206,6 +210,7 @@ class Gateway:
     ) -> tuple[Head, list[Attempt]]:
         """What is to run, and by whom."""
         request = personalities.apply(request, self._personalities, self._config.defaults)
+        request = self._own.offered(request)
         if request.continues is not None:
             before = await self.head(StreamId(request.continues), principal)
             request = await continued(request, before, self._log)
@@ -215,7 +220,7 @@ class Gateway:
             targets = await self._route(msgspec.structs.replace(request, model=ANY))
         for target in targets:
             self._check_model(principal, request.model, target)
-        attempts = self._attempts(self._with_alias(request), targets)
+        attempts = self._attempts(with_alias(request, self._config.models), targets)
         streams = self._config.streams
         usual = streams.on_disconnect if request.stream else "cancel"
         head = Head(
@@ -353,23 +358,6 @@ class Gateway:
             # A binding that never came up has no model: its trouble is the better answer.
             self.bindings.check_up(request.binding or "")
             raise
-
-    def _with_alias(self, request: Request) -> Request:
-        models = self._config.models
-        alias = models.get(ANY if "model" in request.ignored else request.model)
-        if alias is None:
-            return request
-        sampling = request.sampling
-        missing = {
-            name: getattr(alias, name)
-            for name in ("temperature", "top_p", "max_tokens")
-            if getattr(sampling, name) is None
-        }
-        messages = request.messages
-        if alias.system and not any(message.role == "system" for message in messages):
-            messages = personalities.add_system(messages, alias.system)
-        sampling = msgspec.structs.replace(sampling, **missing)
-        return msgspec.structs.replace(request, sampling=sampling, messages=messages)
 
     def _attempts(self, request: Request, targets: Sequence[Target]) -> list[Attempt]:
         found: list[Attempt] = []

@@ -23,6 +23,7 @@ from penstock.core.queries import (
     Embedded,
     Found,
     LoadedModel,
+    ModelAsk,
     ModelDetails,
     Query,
     TokensAsk,
@@ -74,7 +75,7 @@ class Questions:
             case "embed":
                 more = {"embedded": await self._embed(query, targets[0])}
             case "model_details":
-                more = {"details": await self._details(query.name, targets[0])}
+                more = {"details": await self._details(_model_of(query, targets[0]), targets[0])}
             case "loaded_models":
                 more = {"loaded": await self._loaded(principal)}
             case "load_model" | "unload_model":
@@ -237,7 +238,11 @@ class Questions:
 def work_of(query: Query) -> Request | None:
     """What routing is to find an engine for, if the query needs one."""
     match query.ask:
-        case TokensAsk(model=model, binding=binding) | EmbedAsk(model=model, binding=binding):
+        case (
+            TokensAsk(model=model, binding=binding)
+            | EmbedAsk(model=model, binding=binding)
+            | ModelAsk(model=model, binding=binding)
+        ):
             return Request(model=model, binding=binding)
         case _:
             named = query.operation in {"model_details", "load_model", "unload_model"}
@@ -248,6 +253,12 @@ def _asked(query: Query, kind: type[T]) -> T:
     if not isinstance(query.ask, kind):
         raise InvalidRequestError(f"{query.operation} needs more than a name")
     return query.ask
+
+
+def _model_of(query: Query, target: Target) -> str:
+    if not isinstance(query.ask, ModelAsk):
+        return query.name
+    return query.ask.model or target.model
 
 
 def _parameters(stored: StoredModel) -> dict[str, float | int | str | tuple[str, ...]]:

@@ -24,7 +24,10 @@ async def folded(log: StreamLog, stream: StreamId) -> Reply:
 async def continued(request: Request, before: Head, log: StreamLog) -> Request:
     """The request with an earlier one and its reply in front of its own messages."""
     reply = await folded(log, StreamId(before.stream))
-    said = before.request.messages
-    if reply.first.text or reply.first.tool_calls:
-        said = (*said, as_message(reply.first))
+    said, choice = before.request.messages, reply.first
+    if before.request.functions and choice.reason != "tool_calls":
+        # The server answered these calls itself, and a call without its result confuses a model.
+        choice = replace(choice, tool_calls=())
+    if choice.text or choice.tool_calls:
+        said = (*said, as_message(choice))
     return replace(request, messages=(*said, *request.messages))

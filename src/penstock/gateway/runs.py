@@ -45,10 +45,13 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What every run needs of the gateway. `ready` waits until a binding has started."""
+    """What every run needs of the gateway. `ready` waits until a binding has started; `dressed`
+    puts before its engine what a request, of a binding and a stream, needs there.
+    """
 
     log: StreamLog
     ready: Callable[[str], Awaitable[Engine]]
+    dressed: Callable[[Engine, Request, str, str], Engine]
     timeouts: Timeouts
     metrics: Metrics
     now_ms: Callable[[], int]
@@ -125,6 +128,7 @@ class Run:
                 self._deadline.start()
             try:
                 engine = await self._around.ready(attempt.binding)
+                engine = self._around.dressed(engine, attempt.request, attempt.binding, self.stream)
                 await self._attempt(engine, attempt)
             except (LogUnavailableError, InvalidRequestError):
                 raise
