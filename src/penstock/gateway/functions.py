@@ -96,7 +96,7 @@ class Functions:
         function = self._by_spec[call.name]
         with Caught() as caught:
             # `{}` is what many models mean when they say nothing at all.
-            said = json.decode(call.arguments.strip() or "{}", function.arguments, _BadCallError)
+            said = json.decode(call.arguments.strip() or "{}", function.arguments, InvalidRequestError)
             return await self._perform(function, said)
         return _fault(caught.error)
 
@@ -109,7 +109,7 @@ class Functions:
         if function is None:
             return False, f"no function named {name!r}"
         with Caught() as caught:
-            said = json.convert(dict(arguments), function.arguments, _BadCallError)
+            said = json.convert(dict(arguments), function.arguments, InvalidRequestError)
             async with asyncio.timeout(self._timeout):
                 return True, await _made(function, said)
         return False, _fault(caught.error)
@@ -123,14 +123,10 @@ class Functions:
         return text
 
 
-class _BadCallError(InvalidRequestError):
-    """Arguments that do not fit; only ever told to the model."""
-
-
 def _fault(error: BaseException | None) -> str:
     if isinstance(error, TimeoutError):
         return "error: it took too long"
-    if isinstance(error, _BadCallError):
+    if isinstance(error, InvalidRequestError):
         return f"error: {error.message}"
     return f"error: {type(error).__name__}: {error}"
 

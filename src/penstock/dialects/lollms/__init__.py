@@ -1,16 +1,25 @@
 """lollms_server's API: `/api/v1/*` and the four addresses that its web page calls at the root."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from penstock.core.errors import GatewayError
 from penstock.core.folding import Reply
 from penstock.core.ports import Answer, Call, Opening, Route
 from penstock.core.queries import Found, Query
 from penstock.core.request import Request
-from penstock.dialects.lollms import errors, listings, parse
+from penstock.dialects.lollms import errors, listings, parse, questions, shapes
 from penstock.dialects.lollms.encode import Encoder, envelope
 
-__all__ = ["Dialect", "Encoder"]
+__all__ = ["Dialect", "Encoder", "schemas"]
+
+schemas: Final = {
+    "/api/v1/generate": shapes.Body,
+    "/generate": shapes.Body,
+    "/api/v1/tokenize": shapes.TokenizeBody,
+    "/api/v1/count_tokens": shapes.TokenizeBody,
+    "/api/v1/detokenize": shapes.DetokenizeBody,
+}
+"""What bodies look like, for OpenAPI."""
 
 
 class Dialect:
@@ -30,11 +39,17 @@ class Dialect:
     routes: ClassVar[tuple[Route, ...]] = (
         Route("GET", "/api/v1/health", "health", open=True),
         Route("GET", "/api/v1/list_bindings", "bindings"),
+        Route("GET", "/api/v1/list_active_bindings", "bindings"),
         Route("GET", "/api/v1/list_personalities", "personalities"),
+        Route("GET", "/api/v1/list_functions", "functions"),
         Route("GET", "/api/v1/list_models", "model_files"),
         Route("GET", "/api/v1/list_available_models/{binding}", "binding_models"),
         Route("GET", "/api/v1/get_default_bindings", "defaults"),
+        Route("GET", "/api/v1/get_model_info/{binding}", "model_details"),
         Route("POST", "/api/v1/generate", "generate"),
+        Route("POST", "/api/v1/tokenize", "tokenize"),
+        Route("POST", "/api/v1/detokenize", "detokenize"),
+        Route("POST", "/api/v1/count_tokens", "count_tokens"),
         Route("POST", "/generate", "generate"),
         Route("GET", "/list_bindings", "bindings"),
         Route("GET", "/list_personalities", "personalities"),
@@ -46,7 +61,7 @@ class Dialect:
         """A generation, or a question. Raises `InvalidRequestError` or `ModalityError`."""
         if call.route.operation == "generate":
             return parse.parse(call.body, call.headers.get("accept", ""))
-        return Query(call.route.operation, call.path.get("binding", ""))
+        return questions.question(call)
 
     def opening(self, request: Request) -> Opening:
         """A failed stream says so in its `error` and `final` frames, then closes cleanly."""

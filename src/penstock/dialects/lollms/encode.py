@@ -93,7 +93,7 @@ class Encoder:
                 error = StreamChunk("error", message, metadata={"code": code})
                 frames = [_frame(error), self._final()]
             case ev.Done():
-                calls = _calls(self._folder.reply())
+                calls = _calls(self._request, self._folder.reply())
                 frames = [_frame(StreamChunk("function_call", call)) for call in calls]
                 frames.append(self._final())
             case ev.Start() | ev.TextDelta() | ev.ToolCallDelta() | ev.Usage() | ev.Finish():
@@ -114,20 +114,30 @@ def _frame(chunk: StreamChunk) -> Frame:
 
 def _info(progress: ev.Progress) -> StreamChunk:
     """What is waited for, in words; the figures, where there are any, in `metadata`."""
-    words = {"queued": "waiting in the queue", "loading": "loading model", "step": "working"}
+    words = {
+        "queued": "waiting in the queue",
+        "loading": "loading model",
+        "step": "working",
+        "fetching": "fetching model",
+    }
     metadata: dict[str, object] = {}
     if progress.at or progress.of:
         metadata = {"status": progress.what, "at": progress.at, "of": progress.of}
     return StreamChunk("info", progress.text or words[progress.what], metadata=metadata)
 
 
-def _calls(reply: Reply) -> list[CalledTool]:
-    """The calls, once they are whole: after a failure or a cancel the last may be cut."""
+def _calls(request: Request, reply: Reply) -> list[CalledTool]:
+    """The client's calls, once they are whole: after a failure or a cancel the last may be cut.
+
+    Those of the server's own functions were answered here, and are told by `info` frames.
+    """
     if reply.failed or reply.first.reason == "cancelled":
         return []
+    answered = {name.replace(".", "__") for name in request.functions}
     return [
         CalledTool(call.id, call.name, _tools.arguments(call.arguments))
         for call in reply.first.tool_calls
+        if call.name not in answered
     ]
 
 
@@ -142,7 +152,7 @@ def outputs(request: Request, reply: Reply) -> list[OutputData]:
     """The items of a reply: text, then calls, then what went wrong. The first tells the rest."""
     choice = reply.first
     found: list[OutputData] = []
-    calls = _calls(reply)
+    calls = _calls(request, reply)
     metadata = _metadata(request, reply, choice)
     if choice.text or choice.reasoning or not (calls or reply.failed):
         found.append(_output("text", choice.text, metadata, choice.reasoning or None))

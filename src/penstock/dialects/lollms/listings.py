@@ -8,7 +8,9 @@ from typing import Final
 import msgspec
 
 from penstock.core.cards import BindingCard, ModelCard, Personality
+from penstock.core.errors import InternalError
 from penstock.core.queries import Found
+from penstock.dialects.lollms.questions import ACTIVE
 from penstock.wire import json
 
 FOLDERS: Final = (
@@ -114,13 +116,39 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, str]
 
 
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of `get_model_info`, as the original means it (1.9), with its nulls."""
+
+    binding_instance_name: str
+    model_name: str
+    model_type: str | None
+    context_size: int | None
+    max_output_tokens: int | None
+    supports_vision: bool
+    supports_audio: bool
+    supports_streaming: bool
+    details: dict[str, object]
+
+
 def answer(found: Found) -> bytes:
     """The answer of a listing route."""
     match found.query.operation:
         case "health":
             body: object = Health("ok", found.version, found.key_required)
+        case "bindings" if found.query.form == ACTIVE:
+            body = {"bindings": {card.name: _instance(card) for card in found.bindings}}
         case "bindings":
             body = _bindings(found)
+        case "functions":
+            body = {"functions": sorted(found.functions)}
+        case "tokenize":
+            body = {"tokens": found.tokens, "count": len(found.tokens)}
+        case "count_tokens":
+            body = {"count": len(found.tokens)}
+        case "detokenize":
+            body = {"text": found.text}
+        case "model_details":
+            body = _info(found)
         case "binding_models":
             models = [_model(card) for card in found.models]
             body = {"binding_instance_name": found.query.name, "models": models}
@@ -178,7 +206,7 @@ def _who(who: Personality) -> Who:
         language=who.language,
         tags=who.tags,
         icon=who.icon,
-        is_scripted=False,
+        is_scripted=who.scripted,
         path=path.name if path.is_absolute() else who.path,
     )
 
@@ -215,6 +243,47 @@ def _model(card: ModelCard) -> Model:
         supports_audio="audio" in card.inputs,
         details={"alias_of": card.alias_of} if card.alias_of else {},
     )
+
+
+def _info(found: Found) -> ModelInfo:
+    """Template and system prompt are left out: `details` is for reading at a glance."""
+    if found.details is None:
+        raise InternalError("no details of the model were found")
+    told, card = found.details, found.details.card
+    model = _model(card)
+    vision = model.supports_vision or "vision" in told.capabilities
+    details: dict[str, object] = {
+        "capabilities": told.capabilities,
+        "license": told.license or card.license,
+        **{
+            name: getattr(model, name)
+            for name in ("size", "modified_at", "quantization_level", "format", "family")
+        },
+        "parameter_size": card.parameter_size,
+        **model.details,
+        **told.metadata,
+    }
+    return ModelInfo(
+        binding_instance_name=card.binding,
+        model_name=card.name,
+        model_type=_model_type(card, told.capabilities, vision=vision),
+        context_size=card.context_size,
+        max_output_tokens=card.max_output_tokens,
+        supports_vision=vision,
+        supports_audio=model.supports_audio,
+        supports_streaming="text" in card.outputs,
+        details={name: value for name, value in details.items() if value not in (None, "")},
+    )
+
+
+def _model_type(card: ModelCard, capabilities: Sequence[str], *, vision: bool) -> str | None:
+    by_output = {"image": "tti", "video": "ttv", "audio": "tts"}
+    output = card.outputs[0] if card.outputs else "text"
+    if output in by_output:
+        return by_output[output]
+    if "completion" not in capabilities:
+        return "generic"
+    return "vlm" if vision else "ttt"
 
 
 def _iso(seconds: int) -> str:

@@ -6,6 +6,7 @@ from penstock.core.errors import InvalidRequestError, ModalityError
 from penstock.core.messages import say
 from penstock.core.request import Modality, Request, Sampling
 from penstock.dialects import _tools
+from penstock.dialects._thinking import Wish, wish
 from penstock.dialects.lollms import shapes
 from penstock.dialects.lollms.items import Items, conversation, items
 from penstock.wire import json
@@ -45,21 +46,25 @@ def parse(data: bytes, accept: str) -> Request:
     found = items(body)
     system = _system(body, asked, found)
     messages = [say("system", system)] if system else []
+    thinking = wish(asked, (*messages, *conversation(found.counted)))
     return Request(
         model="" if body.model_name in (None, "default") else body.model_name,
-        messages=(*messages, *conversation(found.counted)),
+        messages=thinking.messages,
         modality=modality,
         sampling=_sampling(asked),
         tools=tools,
         tool_choice=_tools.choice(asked.tool_choice, tools, "parameters.tool_choice"),
+        effort=thinking.effort,
+        effort_hint=_hint(thinking),
         binding=body.binding_name or None,
         personality=body.personality or None,
         own_system=asked.system_message is not None or bool(found.texts("system_prompt")),
         freeform=True,
         stream=stream,
+        functions=tuple(body.functions or ()),
         legacy=legacy,
         plain=legacy and modality == "text" and not tools and "json" not in accept.lower(),
-        ignored=(*found.ignored, *_ignored(data, body)),
+        ignored=(*found.ignored, *_ignored(data)),
     )
 
 
@@ -70,14 +75,20 @@ def _truth(value: bool | float | str) -> bool:
     return word in _TRUE
 
 
-def _ignored(data: bytes, body: shapes.Body) -> list[str]:
+def _ignored(data: bytes) -> list[str]:
     named = json.decode(data, shapes.Named, InvalidRequestError).parameters or {}
-    unknown = [
+    return [
         f"parameters.{name}"
         for name, raw in named.items()
         if name not in KNOWN and _tools.given(raw)
     ]
-    return [*unknown, *(["functions"] if body.functions else [])]
+
+
+def _hint(said: Wish) -> str:
+    """Where thinking was asked for: a field of `parameters`, or a switch in the text itself."""
+    if not said.spelled or said.spelled.startswith("/"):
+        return said.spelled
+    return f"parameters.{said.spelled}"
 
 
 def _system(body: shapes.Body, asked: shapes.Parameters, found: Items) -> str:

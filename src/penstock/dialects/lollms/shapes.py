@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw
 
+from penstock.dialects import _thinking
 from penstock.dialects._tools import NULL, Choice, Tool
 
 GenerationType = Literal["ttt", "tti", "ttv", "ttm", "tts", "stt", "i2i", "audio2audio"]
@@ -30,7 +31,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Metadata | None = None
 
 
-class Parameters(msgspec.Struct, frozen=True, kw_only=True):
+class Parameters(_thinking.Fields, frozen=True, kw_only=True):
     """The known entries of the free-form `parameters`; `stop_sequences` is another `stop`."""
 
     max_tokens: Limit | None = None
@@ -67,6 +68,27 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Parameters | None = None
     extra_data: Raw = NULL
     functions: tuple[str, ...] | None = None
+
+
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
+class TokenizeBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `tokenize` and `count_tokens`."""
+
+    text: str
+    binding_name: str | None = None
+    model_name: str | None = None
+    add_bos: bool = False
+    add_eos: bool = False
+
+
+class DetokenizeBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `detokenize`."""
+
+    tokens: tuple[TokenId, ...]
+    binding_name: str | None = None
+    model_name: str | None = None
 
 
 class Named(msgspec.Struct, frozen=True):
