@@ -62,6 +62,9 @@ class Server(_Section, frozen=True):
     max_body_bytes: Annotated[Count, Meta(description="Largest request body; more is 413.")] = (
         20 * 1024 * 1024
     )
+    max_upload_bytes: Annotated[
+        Count, Meta(description="Largest file that may be uploaded to the model store.")
+    ] = 64 * 1024**3
     max_headers: Annotated[Count, Meta(description="Most headers of a request; more is 431.")] = 100
     max_header_bytes: Annotated[
         Count, Meta(description="Most bytes of request line and headers; more is 431.")

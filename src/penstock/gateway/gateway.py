@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
@@ -37,12 +37,13 @@ from penstock.core.queries import Found, Query
 from penstock.core.request import Request
 from penstock.core.stores import KeyStore, ModelStore, SessionStore
 from penstock.gateway import admission, personalities
+from penstock.gateway.aliases import ANY, with_alias
 from penstock.gateway.bindings import Binding, Bindings
 from penstock.gateway.budgets import Budgets
 from penstock.gateway.entrance import Entrance
 from penstock.gateway.fetching import STORE, Fetching
 from penstock.gateway.metrics import Metrics, measure_lag
-from penstock.gateway.questions import Questions, work_of
+from penstock.gateway.questions import STORE_OPERATIONS, Questions, work_of
 from penstock.gateway.replies import continued
 from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
@@ -52,8 +53,6 @@ from penstock.gateway.trimming import Trimming
 from penstock.gateway.watching import Watch, Watched
 
 STARTING_SECONDS: Final = 5.0
-ANY: Final = "*"
-"""The alias that answers for every name which nothing else has."""
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +175,8 @@ class Gateway:
             raise UnavailableError("the server is stopping", retry_after=5.0)
         admission.check_room(len(self._runs), self._config.server.max_runs)
         admission.check_dialect(principal, dialect)
+        if request.task != "generate":
+            admission.check_store(principal)
 
         async def prepare(asked: Request) -> tuple[Head, list[Attempt]]:
             return await self._head(asked, dialect, principal, on_disconnect)
@@ -215,7 +216,7 @@ class Gateway:
             targets = await self._route(msgspec.structs.replace(request, model=ANY))
         for target in targets:
             self._check_model(principal, request.model, target)
-        attempts = self._attempts(self._with_alias(request), targets)
+        attempts = self._attempts(with_alias(request, self._config.models), targets)
         streams = self._config.streams
         usual = streams.on_disconnect if request.stream else "cancel"
         head = Head(
@@ -292,6 +293,8 @@ class Gateway:
             return await self._sessions.find(
                 query, principal.id, lambda stream: self.cancel(stream, principal)
             )
+        if query.operation in STORE_OPERATIONS:
+            admission.check_store(principal)
         work = work_of(query)
         targets = await self._route(work) if work is not None else ()
         for target in targets:
@@ -300,6 +303,13 @@ class Gateway:
             if query.operation == "embed":
                 leaving.callback(self.entrance.enter(principal))
             return await self.questions.find(query, principal, targets, keyed=self.key_required)
+
+    async def upload(
+        self, query: Query, principal: Principal, chunks: AsyncIterator[bytes]
+    ) -> Found:
+        """Keeps an uploaded file in the model store. Raises what the store raises."""
+        admission.check_store(principal)
+        return await self.questions.upload(query, chunks)
 
     def trouble(self) -> str | None:
         """Why the gateway can't answer; `None` when it can."""
@@ -353,23 +363,6 @@ class Gateway:
             # A binding that never came up has no model: its trouble is the better answer.
             self.bindings.check_up(request.binding or "")
             raise
-
-    def _with_alias(self, request: Request) -> Request:
-        models = self._config.models
-        alias = models.get(ANY if "model" in request.ignored else request.model)
-        if alias is None:
-            return request
-        sampling = request.sampling
-        missing = {
-            name: getattr(alias, name)
-            for name in ("temperature", "top_p", "max_tokens")
-            if getattr(sampling, name) is None
-        }
-        messages = request.messages
-        if alias.system and not any(message.role == "system" for message in messages):
-            messages = personalities.add_system(messages, alias.system)
-        sampling = msgspec.structs.replace(sampling, **missing)
-        return msgspec.structs.replace(request, sampling=sampling, messages=messages)
 
     def _attempts(self, request: Request, targets: Sequence[Target]) -> list[Attempt]:
         found: list[Attempt] = []

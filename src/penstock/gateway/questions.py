@@ -1,7 +1,7 @@
 """What is asked without starting a run: listings, tokens, vectors, the model store."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -33,6 +33,10 @@ from penstock.gateway.bindings import Binding, Bindings
 from penstock.gateway.routing import Target
 
 T = TypeVar("T")
+STORE_OPERATIONS: Final = frozenset(
+    {"delete_model", "copy_model", "has_blob", "load_model", "unload_model"}
+)
+"""They change what this machine keeps, for everybody."""
 _LISTINGS: Final = frozenset(
     {"models", "model", "binding_models", "model_files", "model_details", "loaded_models"}
 )
@@ -225,6 +229,11 @@ class Questions:
             case _:
                 return await store.has_blob(_asked(query, BlobAsk).sha256)
         return True
+
+    async def upload(self, query: Query, chunks: AsyncIterator[bytes]) -> Found:
+        """Keeps a file by its content."""
+        await self.store.put_blob(_asked(query, BlobAsk).sha256, chunks)
+        return Found(query=query, exists=True)
 
     @property
     def store(self) -> ModelStore:
