@@ -85,6 +85,7 @@ def _as_somebody() -> list[str]:
 
 def _program(name: str) -> str:
     """Debian keeps them out of the path."""
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}")) or [shutil.which(name)]
-    assert found[-1] is not None, f"no {name}: apt-get install postgresql"
-    return str(found[-1])
+    found = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))]
+    program = found[-1] if found else shutil.which(name)
+    assert program is not None, f"no {name}: apt-get install postgresql"
+    return program

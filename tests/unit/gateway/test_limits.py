@@ -52,7 +52,7 @@ def test_keys_do_not_share_a_limit():
 def test_a_place_is_free_once_left_and_only_once():
     limits, key = Limits(Clock()), Principal(id="k", concurrent=2)
     first, second = limits.enter(key), limits.enter(key)
-    with pytest.raises(OverloadedError, match="2 generations") as caught:
+    with pytest.raises(OverloadedError, match="2 at a time") as caught:
         limits.enter(key)
     assert caught.value.retry_after
     first()
@@ -81,7 +81,7 @@ def test_runs_of_an_earlier_minute_still_hold_their_places():
     limits = Limits(clock)
     leave = limits.enter(key)
     clock.now += 60_000
-    with pytest.raises(OverloadedError, match="generations"):
+    with pytest.raises(OverloadedError, match="1 at a time"):
         limits.enter(key)
     leave()
     limits.enter(key)

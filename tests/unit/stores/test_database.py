@@ -107,14 +107,12 @@ async def test_a_locked_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "stores.sqlite"
-    pragmas = "PRAGMA max_page_count=40"
-    monkeypatch.setattr(
-        "penstock.stores._database._set_up_sqlite",
-        lambda connection, _: (
-            setattr(connection, "isolation_level", None),
-            connection.execute(pragmas),
-        ),
-    )
+
+    def small(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA max_page_count=40")
+
+    monkeypatch.setattr("penstock.stores._database._set_up_sqlite", small)
     store = opened(file)
     await store.open(Session(id="s", owner="o"))
     with pytest.raises(UnavailableError, match="disk is full"):
