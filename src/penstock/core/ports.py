@@ -1,6 +1,6 @@
 """The seams. Implementations live in sibling packages and never import each other."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -158,11 +158,14 @@ class Opening(msgspec.Struct, frozen=True):
 
     `abort_on_failure`: after a `Failed` event the connection is reset, because the clients of this
     dialect would take a clean close for success. `headers` are added to those of every stream.
+    `most_bytes`: the longest write, for clients that can't read an event from two reads; whole
+    events only, and one that is longer by itself is a write of its own. 0: no limit.
     """
 
     framing: FramingName
     abort_on_failure: bool
     headers: Mapping[str, str] = {}
+    most_bytes: int = 0
 
 
 class Encoder(Protocol):
@@ -258,6 +261,14 @@ class Reader(Protocol):
     async def take(self) -> Sequence[Entry]:
         """All entries in the log since the last take, waiting for one; empty once the stream
         ended.
+        """
+
+    async def flow(self, sink: Callable[[Sequence[Entry]], bool]) -> None:
+        """Gives `sink` what comes next the moment it is in the log, while it returns true.
+
+        For a reader that has taken all there is: it saves a wake-up for each batch. It may return
+        at any time, at once too; whoever called goes on with `take`, and nothing is lost or given
+        twice. `sink` may not wait; what it raises is raised here.
         """
 
     def close(self) -> None:

@@ -22,8 +22,7 @@ from penstock.core.errors import (
     UnknownModelError,
     UnknownStreamError,
 )
-from penstock.core.events import BEGINNING, Seq, StreamId
-from penstock.core.folding import Folder, Reply, as_message
+from penstock.core.events import Seq, StreamId
 from penstock.core.ports import (
     Dialect,
     Engine,
@@ -39,12 +38,17 @@ from penstock.core.request import Request
 from penstock.core.stores import KeyStore, ModelStore, SessionStore
 from penstock.gateway import admission, personalities
 from penstock.gateway.bindings import Binding, Bindings
+from penstock.gateway.budgets import Budgets
 from penstock.gateway.entrance import Entrance
 from penstock.gateway.fetching import STORE, Fetching
 from penstock.gateway.metrics import Metrics, measure_lag
 from penstock.gateway.questions import Questions, work_of
+from penstock.gateway.replies import continued
 from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
+from penstock.gateway.sessions import OPERATIONS as SESSION_OPERATIONS
+from penstock.gateway.sessions import Sessions
+from penstock.gateway.trimming import Trimming
 from penstock.gateway.watching import Watch, Watched
 
 STARTING_SECONDS: Final = 5.0
@@ -87,6 +91,9 @@ class Gateway:
             config, self.bindings, parts.personalities, parts.models, parts.version
         )
         self.entrance = Entrance(config.security, parts.keys, now_ms)
+        budgets = Budgets(self.bindings, config.defaults.default_context_size)
+        trimming = Trimming(budgets, config.defaults.default_max_output_tokens)
+        self._sessions = Sessions(parts.sessions, parts.log, config.sessions, trimming, now_ms)
         self._runs: dict[StreamId, tuple[Run, Watched]] = {}
         self._group = asyncio.TaskGroup()
         self._own_tasks: list[asyncio.Task[None]] = []
@@ -169,10 +176,17 @@ class Gateway:
             raise UnavailableError("the server is stopping", retry_after=5.0)
         admission.check_room(len(self._runs), self._config.server.max_runs)
         admission.check_dialect(principal, dialect)
+
+        async def prepare(asked: Request) -> tuple[Head, list[Attempt]]:
+            return await self._head(asked, dialect, principal, on_disconnect)
+
         with ExitStack() as leaving:
             leaving.callback(self.entrance.enter(principal))
-            head, attempts = await self._head(request, dialect, principal, on_disconnect)
-            self._log.create(head)
+            if request.session is None:
+                head, attempts = await prepare(request)
+                self._log.create(head)
+            else:
+                head, attempts = await self._sessions.begin(request, principal.id, prepare)
             run = Run(head, attempts, self._around)
             stream = StreamId(head.stream)
             self._runs[stream] = (run, Watched(head, run.cancel))
@@ -192,7 +206,9 @@ class Gateway:
     ) -> tuple[Head, list[Attempt]]:
         """What is to run, and by whom."""
         request = personalities.apply(request, self._personalities, self._config.defaults)
-        request = await self._with_history(request, principal)
+        if request.continues is not None:
+            before = await self.head(StreamId(request.continues), principal)
+            request = await continued(request, before, self._log)
         targets = await self._targets(request)
         if not targets:
             request = msgspec.structs.replace(request, ignored=(*request.ignored, "model"))
@@ -222,6 +238,8 @@ class Gateway:
             _, watched = self._runs.pop(run.stream)
             watched.ended()
             self.metrics.runs -= 1
+        if run.head.request.session is not None:
+            await self._sessions.finish(run.head)
 
     def watch(self, stream: StreamId, after: Seq) -> Watch:
         """A reader. Raises `UnknownStreamError`; whose stream it is was asked with `head`."""
@@ -270,6 +288,10 @@ class Gateway:
         Raises `UnknownModelError`, `UnknownBindingError`, `ModalityError` and what the engine or
         store that was asked raises.
         """
+        if query.operation in SESSION_OPERATIONS:
+            return await self._sessions.find(
+                query, principal.id, lambda stream: self.cancel(stream, principal)
+            )
         work = work_of(query)
         targets = await self._route(work) if work is not None else ()
         for target in targets:
@@ -318,29 +340,6 @@ class Gateway:
     async def _relist(self) -> None:
         await self.bindings.refresh(older_than=0.0)
 
-    async def _with_history(self, request: Request, principal: Principal) -> Request:
-        """The request with what it continues in front of its own messages."""
-        if request.continues is None:
-            return request
-        stream = StreamId(request.continues)
-        head = await self.head(stream, principal)
-        reply = await self._folded(stream)
-        said = head.request.messages
-        if reply.first.text or reply.first.tool_calls:
-            said = (*said, as_message(reply.first))
-        return msgspec.structs.replace(request, messages=(*said, *request.messages))
-
-    async def _folded(self, stream: StreamId) -> Reply:
-        folder = Folder()
-        reader = self._log.reader(stream, BEGINNING)
-        try:
-            while entries := await reader.take():
-                for entry in entries:
-                    folder.feed(entry)
-        finally:
-            reader.close()
-        return folder.reply()
-
     async def _route(self, request: Request) -> tuple[Target, ...]:
         try:
             return self._current_router().route(request)
@@ -381,7 +380,8 @@ class Gateway:
             except GatewayError as error:
                 refused = refused or error
             else:
-                found.append(Attempt(binding, model, fitted))
+                kind = self.bindings.kind(binding)
+                found.append(Attempt(binding, model, fitted, kind))
         if not found and refused is not None:
             raise refused
         return found

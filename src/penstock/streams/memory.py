@@ -92,6 +92,9 @@ class Reader:
                 raise
         return ()
 
+    async def flow(self, sink: Callable[[Sequence[Entry]], bool]) -> None:
+        """See the port: here `take` is as good."""
+
     def close(self) -> None:
         """See the port."""
         self._closed = True

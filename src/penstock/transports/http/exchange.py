@@ -80,6 +80,8 @@ class Exchange:
         call = Call(self._route, visit.params, visit.query, visit.headers, body)
         asked = self._dialect.parse(call)
         if isinstance(asked, Query):
+            if asked.ignored:
+                visit.name(b"penstock-ignored", ", ".join(asked.ignored))
             with self._allowance_named(visit, principal, asked.operation == "embed"):
                 found = await self._gateway.find(asked, principal)
             await visit.answer(self._dialect.answer(found))
