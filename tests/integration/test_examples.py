@@ -135,7 +135,7 @@ def commands(language: str) -> Sequence[object]:
 
 
 @pytest.mark.parametrize("line", [*commands("sh"), *commands("console")])
-def test_shell(line: str, server: Serving):
+def test_shell(line: str, server: Serving, tmp_path: Path):
     line = line.split(" #")[0].replace(".venv/bin/penstock", "penstock").strip()
     stream = stream_of(server)
     line = re.sub(r"\b(STREAM_ID|STREAM|6f1c…|7821f5f1560253795bb3bd6e35bf4b78)", stream, line)
@@ -147,7 +147,11 @@ def test_shell(line: str, server: Serving):
         return
     if words[0] == "curl":
         words.insert(1, "--fail")
-    run(words, server)
+    data = {"XDG_DATA_HOME": str(tmp_path)}
+    if words[:3] == ["penstock", "keys", "revoke"]:
+        run(["penstock", "keys", "create", words[3]], server, **data)
+    # A key of the server's own would shut its other readers out.
+    run(words, server, **(data if words[1] == "keys" else {}))
 
 
 def test_what_make_says_is_what_make_does():
