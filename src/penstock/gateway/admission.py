@@ -4,9 +4,17 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from penstock.core.errors import ModalityError, OverloadedError, UnsupportedParameterError
+from penstock.core.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    ModalityError,
+    OverloadedError,
+    UnsupportedParameterError,
+)
 from penstock.core.ports import Engine
+from penstock.core.principals import Principal
 from penstock.core.request import Request, Sampling, features
+from penstock.gateway import choices
 
 _SAMPLING = frozenset(Sampling.__struct_fields__)
 _AS_CLIENTS_SAY: dict[str, str] = {
@@ -23,6 +31,12 @@ def check_room(live: int, most: int) -> None:
         raise OverloadedError("too many generations at once; try again shortly", retry_after=1.0)
 
 
+def check_dialect(principal: Principal, dialect: str) -> None:
+    """Raises `ForbiddenError` when this key may not speak this dialect."""
+    if not principal.may_speak(dialect):
+        raise ForbiddenError(f"this key may not use the dialect {dialect!r}")
+
+
 def fit(request: Request, engine: Engine, binding: str) -> Request:
     """The request as this engine can run it.
 
@@ -33,7 +47,10 @@ def fit(request: Request, engine: Engine, binding: str) -> Request:
     """
     if request.modality not in engine.outputs:
         raise ModalityError(f"the binding {binding!r} makes no {request.modality}")
-    lacking = features(request) - engine.supports
+    if request.choices > choices.MOST:
+        raise InvalidRequestError(f"at most {choices.MOST} choices", param="n")
+    # Several choices need nothing of an engine: it is asked several times.
+    lacking = features(request) - engine.supports - {"choices"}
     if not lacking:
         return request
     if "effort" in lacking and request.effort_hint:

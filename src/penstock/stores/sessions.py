@@ -66,7 +66,6 @@ class Store:
     ) -> int:
         """As the port says. Turns count from 1."""
         place = _place(owner, session)
-        words = _packed(tuple(said))
         preview = _preview(said)
 
         def work(connection: Connection) -> int:
@@ -91,17 +90,9 @@ class Store:
                 raise SessionBusyError(
                     "a turn of this session still runs", retry_after=_BUSY_RETRY_SECONDS
                 )
-            connection.execute(
-                insert(turns).values(
-                    session=row.number,
-                    n=row.last,
-                    stream=stream,
-                    state="live",
-                    said=words,
-                    created=now,
-                )
-            )
-            return int(row.last)
+            turn = Turn(n=row.last, stream=stream, state="live", said=tuple(said), created=now)
+            connection.execute(insert(turns).values(**_row(row.number, turn)))
+            return turn.n
 
         return await self._database.write(work)
 

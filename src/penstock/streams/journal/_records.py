@@ -19,7 +19,7 @@ from zlib import crc32
 
 import msgspec
 
-from penstock.core.events import Done, Entry, Event, Failed, Seq
+from penstock.core.events import Entry, Event, Seq
 from penstock.core.ports import StreamState
 
 MAGIC: Final = b"\xf1PR\x01"
@@ -36,6 +36,9 @@ HEAD: Final = 1
 BATCH: Final = 2
 IN_BLOB: Final = 4
 """Flag beside HEAD or BATCH: the payload only names the file that holds the real one."""
+
+NAMES: Final = 8
+"""Flag: the payload names blobs that were kept for this stream."""
 
 STATES: Final[tuple[StreamState, ...]] = ("live", "done", "failed", "cancelled", "interrupted")
 """How the stream stands after a record, by the upper four bits of `what`."""
@@ -66,6 +69,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         return bool(self.what & HEAD)
 
     @property
+    def names_blobs(self) -> bool:
+        """Whether the head or the events name blobs."""
+        return bool(self.what & NAMES)
+
+    @property
     def in_blob(self) -> bool:
         """Whether the payload is a `BlobReference`."""
         return bool(self.what & IN_BLOB)
@@ -84,15 +92,6 @@ class BlobReference(msgspec.Struct, frozen=True, gc=False):
 
     sha256: str
     size: int
-
-
-def ending(event: Event) -> StreamState:
-    """How a stream stands after this event."""
-    if isinstance(event, Done):
-        return "cancelled" if event.reason == "cancelled" else "done"
-    if isinstance(event, Failed):
-        return "interrupted" if event.code == "interrupted" else "failed"
-    return "live"
 
 
 def pack(what: int, stream: bytes, first: int, count: int, when: int, payload: bytes) -> bytes:

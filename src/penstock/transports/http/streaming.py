@@ -23,6 +23,7 @@ from penstock.wire import native, ndjson, sse
 
 Take = Callable[[], Awaitable[Sequence[Entry]]]
 Frame = Callable[[Sequence[Entry]], bytes]
+Flow = Callable[[Callable[[Sequence[Entry]], bool]], Awaitable[None]]
 
 _QUIET: Final = frozenset({Start, Progress})
 _SLICE: Final = 512
@@ -184,7 +185,7 @@ async def stream_reply(
             abort_on_failure=opening.abort_on_failure,
             most_bytes=opening.most_bytes,
         )
-        await pump.run(watch.take, first)
+        await pump.run(watch.take, first, None if opening.most_bytes else watch.flow)
 
 
 async def start_stream(visit: Visit, content_type: bytes, headers: Headers) -> None:
@@ -216,16 +217,19 @@ class Pump:
         self._frame = frame
         self._heart = heart
         self._abort_on_failure = abort_on_failure
+        self._push = visit.connection.push
+        self._unsent = b""
+        self._left: Sequence[Entry] = ()
         self._most = most_bytes - _CHUNK if most_bytes else 0
 
-    async def run(self, take: Take, entries: Sequence[Entry]) -> None:
-        """To the terminal, beginning with `entries`.
+    async def run(self, take: Take, entries: Sequence[Entry], flow: Flow | None = None) -> None:
+        """To the terminal, beginning with `entries`. With `flow`, most is written as it is logged.
 
         Raises `AbortedResponseError` after a failure that a clean end would hide.
         """
         visit, frame, touch = self._visit, self._frame, self._heart.touch
         most = self._most
-        push = visit.connection.push
+        push = self._push
         while entries:
             if len(entries) > _SLICE:
                 entries = await self._in_slices(entries)
@@ -240,8 +244,35 @@ class Pump:
                 if not push(data):
                     await visit.write(data)
                 touch()
-            entries = await take()
+                if most:
+                    await asyncio.sleep(0)  # the loop joins what one of its turns wrote
+            entries = await (take() if flow is None else self._next(take, flow))
         await visit.finish(b"")
+
+    async def _next(self, take: Take, flow: Flow) -> Sequence[Entry]:
+        """What comes next that could not be written within the turn that logged it."""
+        await flow(self._at_once)
+        if self._unsent:
+            data, self._unsent = self._unsent, b""
+            await self._visit.write(data)
+            self._heart.touch()
+        if self._left:
+            left, self._left = self._left, ()
+            return left
+        return await take()
+
+    def _at_once(self, entries: Sequence[Entry]) -> bool:
+        """Writes a batch; false when the rest must wait: for the client, or for an end."""
+        if type(entries[-1].event) in TERMINAL or len(entries) > _SLICE:
+            self._left = entries
+            return False
+        data = self._frame(entries)
+        if data:
+            if not self._push(data):
+                self._unsent = data
+                return False
+            self._heart.touch()
+        return True
 
     async def _in_slices(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Writes all but the last slice."""
@@ -259,8 +290,9 @@ class Pump:
         """Writes whole events in short writes, and returns the last of these writes."""
         *pieces, last = whole_events(data, self._most)
         for piece in pieces:
-            if not self._visit.connection.push(piece):
+            if not self._push(piece):
                 await self._visit.write(piece)
+            await asyncio.sleep(0)  # the loop joins what one of its turns wrote
         return last
 
     async def _end(self, last: object, data: bytes) -> None:
