@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 from tests.unit.gateway.gateways import Scripted, ask, gateway, read, submit
+from typing_extensions import override
 
 from penstock.config.schema import Config, Defaults, Model, Stores, Streams
 from penstock.config.schema import Sessions as Settings
 from penstock.core.cards import ModelCard
-from penstock.core.errors import EngineError, InvalidRequestError, SessionBusyError
+from penstock.core.errors import (
+    EngineError,
+    InvalidRequestError,
+    SessionBusyError,
+    UnsupportedParameterError,
+)
 from penstock.core.events import Done, Event, StreamId, TextDelta, ToolCallDelta
 from penstock.core.messages import Message, TextPart, say
 from penstock.core.principals import LOCAL
@@ -43,6 +49,7 @@ class Words(Scripted):
     async def detokenize(self, asked: TokensAsk) -> str:
         raise NotImplementedError
 
+    @override
     async def models(self) -> Sequence[ModelCard]:
         return [ModelCard(name="m", context_size=self.context)]
 
@@ -197,7 +204,7 @@ async def test_what_was_counted_is_not_counted_again(tmp_path: Path):
 async def test_what_can_never_fit_is_refused(tmp_path: Path):
     async with chatting(tmp_path, Words()) as made:
         await say_in(made, "a", say("user", "short"))
-        with pytest.raises(InvalidRequestError) as caught:
+        with pytest.raises(UnsupportedParameterError) as caught:
             await say_in(made, "a", say("user", "w " * 101))
         assert (caught.value.param, caught.value.status) == ("message", 400)
         await say_in(made, "a", say("user", "short again"))
