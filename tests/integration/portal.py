@@ -64,7 +64,11 @@ def socket_reads(
     lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     head = "\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode()
-    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+    with socket.socket() as connection:
+        # A window that is never full: a full one may cut what it lets through.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _READ)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", port))
         connection.sendall(head + data)
         got = connection.recv(_READ)
         while b"\r\n\r\n" not in got:

@@ -431,15 +431,15 @@ def test_two_servers_on_one_store(tmp_path: Path):
 def recorded(folder: Path, lines: list[dict[str, object]]) -> str:
     path = folder / "recording.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return f'[bindings.tape]\nengine = "replay"\npath = "{path}"\nbatch = 50\ninterval_ms = 3\n'
+    return f'[bindings.tape]\nengine = "replay"\npath = "{path}"\nbatch = 4\ninterval_ms = 10\n'
 
 
 @pytest.mark.parametrize("ending", ["done", "failed"])
 def test_the_pages_reader_loses_nothing(tmp_path: Path, ending: str):
     """Long pieces, many pieces a batch, characters of every length; whole events in every read."""
     words = ["plain ", "café ", "日本語 ", "😀 ", "line\n", '"quoted" ', "\u2028", "back\\slash "]
-    texts = [words[n % 8] * (1 + n % 60 * 5) for n in range(240)]
-    texts += ["😀" * 3000, "long " * 4000]
+    texts = [words[n % 8] * (1 + n % 60 * 3) for n in range(120)]
+    texts += ["😀" * 1500, "long " * 3000]
     lines: list[dict[str, object]] = [{"type": "text", "part": 0, "text": text} for text in texts]
     end: dict[str, object] = {"type": "done", "reason": "stop"}
     if ending == "failed":
