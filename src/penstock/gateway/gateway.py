@@ -192,9 +192,9 @@ class Gateway:
             stream = StreamId(head.stream)
             self._runs[stream] = (run, Watched(head, run.cancel))
             self.metrics.runs += 1
-            run.task = self._group.create_task(self._run(run))
             # The key's place is the run's now, also of one that is cancelled before its first step.
             left = leaving.pop_all()
+            run.task = self._group.create_task(self._run(run, left))
             run.task.add_done_callback(lambda _: left.close())
         return head
 
@@ -232,13 +232,14 @@ class Gateway:
         )
         return head, attempts
 
-    async def _run(self, run: Run) -> None:
+    async def _run(self, run: Run, left: ExitStack) -> None:
         try:
             await run.run()
         finally:
             _, watched = self._runs.pop(run.stream)
             watched.ended()
             self.metrics.runs -= 1
+            left.close()
         if run.head.request.session is not None:
             await self._sessions.finish(run.head)
 
