@@ -6,6 +6,7 @@ import click
 
 from penstock.cli.chat import chat
 from penstock.cli.doctor import doctor
+from penstock.cli.keys import keys
 from penstock.cli.models import models
 from penstock.cli.serve import serve
 from penstock.cli.stream import stream
@@ -27,6 +28,7 @@ def main(ctx: click.Context) -> None:
       penstock stream "Tell me a story about a lighthouse."
       penstock serve --config config.toml
       penstock models
+      penstock keys create alice        a key of its own for one client
       penstock tail                     the newest streams
       penstock tail STREAM_ID           follow one, or show it again
       penstock doctor                   what is wrong, and how to fix it
@@ -40,7 +42,7 @@ def main(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for _command in (serve, stream, chat, models, tail, doctor):
+for _command in (serve, stream, chat, models, keys, tail, doctor):
     main.add_command(_command)
 
 if __name__ == "__main__":

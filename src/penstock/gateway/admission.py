@@ -5,12 +5,14 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from penstock.core.errors import (
+    ForbiddenError,
     InvalidRequestError,
     ModalityError,
     OverloadedError,
     UnsupportedParameterError,
 )
 from penstock.core.ports import Engine
+from penstock.core.principals import Principal
 from penstock.core.request import Request, Sampling, features
 from penstock.gateway import choices
 
@@ -27,6 +29,12 @@ def check_room(live: int, most: int) -> None:
     """Raises `OverloadedError` when `most` runs are alive."""
     if live >= most:
         raise OverloadedError("too many generations at once; try again shortly", retry_after=1.0)
+
+
+def check_dialect(principal: Principal, dialect: str) -> None:
+    """Raises `ForbiddenError` when this key may not speak this dialect."""
+    if not principal.may_speak(dialect):
+        raise ForbiddenError(f"this key may not use the dialect {dialect!r}")
 
 
 def fit(request: Request, engine: Engine, binding: str) -> Request:
