@@ -6,6 +6,7 @@ and lengths are bounded by the file before anything is read or kept.
 """
 
 import mmap
+import os
 import stat
 import struct
 from pathlib import Path
@@ -20,6 +21,8 @@ _MOST_TENSORS: Final = 262_144
 _MOST_ITEMS: Final = 4_194_304
 _MOST_KEY_BYTES: Final = 65_535
 _MOST_TEXT_BYTES: Final = 4_096
+_MOST_TEMPLATE_BYTES: Final = 1_048_576
+_TOKENS: Final = "tokenizer.ggml.tokens"
 _MOST_DIMENSIONS: Final = 4
 _STRING: Final = 8
 _ARRAY: Final = 9
@@ -108,6 +111,19 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
     quantization: str | None = None
     context_length: int | None = None
     license: str | None = None
+    embeds: bool = False
+    """Whether it was made for vectors and says nothing: it names its way of pooling."""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a header. `keys`: without arrays; `vocabulary`: how many tokens there are.
+
+    `named`: the ids of those tokens whose names were asked for.
+    """
+
+    keys: dict[str, int | float | str | bool]
+    vocabulary: int
+    named: dict[str, int]
 
 
 def read(path: Path) -> ModelFile:
@@ -116,29 +132,15 @@ def read(path: Path) -> ModelFile:
     Raises `ConfigError` that says what is wrong with the file; its message holds the file's name,
     never its folder.
     """
-    name = path.name
-    try:
-        facts = path.stat()
-        # Opening a pipe would wait for its writer.
-        if not stat.S_ISREG(facts.st_mode):
-            raise _bad(f"{name} is no file")
-        with path.open("rb") as file:
-            if facts.st_size == 0:
-                raise _bad(f"{name} is empty")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                keys, parameters = _Header(data, name).read()
-    except FileNotFoundError as error:
-        raise _bad(f"there is no file {name}") from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _bad(f"{name} can't be read: {reason}") from error
+    header, parameters, status = _read(path, _MOST_TEXT_BYTES, frozenset())
+    keys = header.keys
     architecture = _text(keys, "general.architecture")
     file_type = keys.get("general.file_type")
     context = keys.get(f"{architecture}.context_length")
     return ModelFile(
         path=path,
-        size=facts.st_size,
-        modified=int(facts.st_mtime),
+        size=status.st_size,
+        modified=int(status.st_mtime),
         title=_text(keys, "general.name"),
         kind=_text(keys, "general.type") or "model",
         architecture=architecture,
@@ -146,14 +148,44 @@ def read(path: Path) -> ModelFile:
         quantization=_QUANTIZATIONS.get(file_type) if isinstance(file_type, int) else None,
         context_length=context if isinstance(context, int) and context > 0 else None,
         license=_text(keys, "general.license"),
+        embeds=f"{architecture}.pooling_type" in keys,
     )
+
+
+def facts(path: Path, names: frozenset[str]) -> Facts:
+    """Reads the whole header; of the vocabulary only where the tokens of these `names` stand.
+
+    Blocks on the disk. Raises as `read` does.
+    """
+    header, _, _ = _read(path, _MOST_TEMPLATE_BYTES, names)
+    return Facts(keys=header.keys, vocabulary=header.vocabulary, named=header.named)
+
+
+def _read(path: Path, longest: int, names: frozenset[str]) -> "tuple[_Header, int, os.stat_result]":
+    name = path.name
+    try:
+        status = path.stat()
+        # Opening a pipe would wait for its writer.
+        if not stat.S_ISREG(status.st_mode):
+            raise _bad(f"{name} is no file")
+        with path.open("rb") as file:
+            if status.st_size == 0:
+                raise _bad(f"{name} is empty")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                header = _Header(data, name, longest, names)
+                return header, header.read(), status
+    except FileNotFoundError as error:
+        raise _bad(f"there is no file {name}") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise _bad(f"{name} can't be read: {reason}") from error
 
 
 def _bad(message: str) -> ConfigError:
     return ConfigError(message, param="path")
 
 
-def _text(keys: dict[str, object], key: str) -> str | None:
+def _text(keys: dict[str, int | float | str | bool], key: str) -> str | None:
     value = keys.get(key)
     return value if isinstance(value, str) and value else None
 
@@ -168,14 +200,19 @@ def _size_label(parameters: int) -> str | None:
 class _Header:
     """A place in a file, and what every read of it must obey."""
 
-    def __init__(self, data: mmap.mmap, name: str) -> None:
+    def __init__(self, data: mmap.mmap, name: str, longest: int, names: frozenset[str]) -> None:
         self._data = data
         self._end = len(data)
         self._at = 0
         self._name = name
+        self._longest = longest
+        self._names = {text.encode(): text for text in names}
+        self.keys: dict[str, int | float | str | bool] = {}
+        self.vocabulary = 0
+        self.named: dict[str, int] = {}
 
-    def read(self) -> tuple[dict[str, object], int]:
-        """The keys with a plain value, and how many parameters the tensors hold."""
+    def read(self) -> int:
+        """Fills the keys that have a plain value; how many parameters the tensors hold."""
         if self._data[:4] != b"GGUF":
             raise _bad(f"{self._name} is no GGUF file")
         self._at = 4
@@ -189,10 +226,11 @@ class _Header:
             )
         tensors = self._count("<Q", _MOST_TENSORS, "tensors")
         count = self._count("<Q", _MOST_KEYS, "keys")
-        keys = dict(self._pair() for _ in range(count))
-        if tensors == 0 and "split.count" not in keys:
+        for _ in range(count):
+            self._pair()
+        if tensors == 0 and "split.count" not in self.keys:
             raise _bad(f"{self._name} holds no tensors: it is no model")
-        return keys, self._tensors(tensors, keys.get("general.alignment"))
+        return self._tensors(tensors, self.keys.get("general.alignment"))
 
     def _tensors(self, count: int, alignment: object) -> int:
         """Walks the tensor table; refuses a file that ends before its last tensor does."""
@@ -214,32 +252,38 @@ class _Header:
             )
         return parameters
 
-    def _pair(self) -> tuple[str, object]:
-        key = self._string(_MOST_KEY_BYTES) or b""
-        return key.decode(errors="replace"), self._value(self._number("<I"))
-
-    def _value(self, kind: int) -> object:
-        if kind == _STRING:
-            text = self._string(None)
-            return None if text is None else text.decode(errors="replace")
+    def _pair(self) -> None:
+        key = (self._string(_MOST_KEY_BYTES) or b"").decode(errors="replace")
+        kind = self._number("<I")
         if kind == _ARRAY:
-            self._skip_array()
-            return None
-        if kind not in _SCALARS:
+            self._array(key)
+        elif kind == _STRING:
+            text = self._string(None)
+            if text is not None:
+                self.keys[key] = text.decode(errors="replace")
+        elif kind in _SCALARS:
+            self.keys[key] = self._scalar(_SCALARS[kind])
+        else:
             raise self._broken(f"a value of unknown type {kind}")
-        if kind in (6, 7, 12):  # none of ours is a fraction or a flag
-            self._skip(struct.calcsize(_SCALARS[kind]))
-            return None
-        return self._number(_SCALARS[kind])
 
-    def _skip_array(self) -> None:
+    def _array(self, key: str) -> None:
         kind = self._number("<I")
         if kind in _SCALARS:
             count = self._number("<Q")
             self._skip(count * struct.calcsize(_SCALARS[kind]))
         elif kind == _STRING:
-            for _ in range(self._count("<Q", _MOST_ITEMS, "items of an array")):
-                self._skip(self._number("<Q"))
+            count = self._count("<Q", _MOST_ITEMS, "items of an array")
+            if key != _TOKENS:
+                for _ in range(count):
+                    self._skip(self._number("<Q"))
+                return
+            self.vocabulary = count
+            for n in range(count):
+                length = self._number("<Q")
+                start = self._at
+                self._skip(length)
+                if self._names and (name := self._names.get(self._data[start : self._at])):
+                    self.named[name] = n
         else:
             raise self._broken(f"an array of unknown type {kind}")
 
@@ -250,7 +294,7 @@ class _Header:
             raise self._broken(f"a name of {length} bytes")
         start = self._at
         self._skip(length)
-        return None if length > (limit or _MOST_TEXT_BYTES) else self._data[start : self._at]
+        return None if length > (limit or self._longest) else self._data[start : self._at]
 
     def _count(self, form: str, most: int, what: str) -> int:
         count = self._number(form)
@@ -259,12 +303,16 @@ class _Header:
         return count
 
     def _number(self, form: str) -> int:
+        return int(self._scalar(form))
+
+    def _scalar(self, form: str) -> int | float | bool:
+        value: int | float | bool
         try:
             (value,) = struct.unpack_from(form, self._data, self._at)
         except struct.error as error:
             raise self._cut() from error
         self._at += struct.calcsize(form)
-        return int(value)
+        return value
 
     def _skip(self, length: int) -> None:
         if length > self._end - self._at:

@@ -15,6 +15,8 @@ from msgspec.structs import replace
 from penstock.core.errors import InvalidRequestError, UnsupportedParameterError
 from penstock.core.messages import Message
 from penstock.core.request import ReplyFormat, Request, ToolChoice, ToolSpec
+from penstock.engines import _raw_body
+from penstock.engines._llama_facts import Gap
 from penstock.engines._openai_wire import body
 from penstock.wire import json
 
@@ -48,6 +50,32 @@ def chat(request: Request) -> bytes:
         found["reasoning_effort"] = request.effort
     if request.sampling.logprobs and not request.sampling.top_logprobs:
         found["top_logprobs"] = 1
+    return json.encode(found)
+
+
+def raw(request: Request, gap: Gap | None) -> bytes:
+    """The body of one streamed completion of a text as it is; `gap`: the model's tokens for one.
+
+    Raises `UnsupportedParameterError` for a `suffix` where the model has no such tokens.
+    """
+    wanted = _format(request.reply_format)
+    # A suffix and numbers of likeliest tokens are said otherwise here.
+    asked = replace(request, suffix=None, reply_format=None)
+    found = _raw_body.body(asked)
+    if request.suffix is not None:
+        if gap is None:
+            raise UnsupportedParameterError(
+                "this model was not made to fill a gap: it has no tokens for one", param="suffix"
+            )
+        prompt = [gap.prefix, found["prompt"], gap.suffix, request.suffix, gap.middle]
+        found["prompt"] = [piece for piece in prompt if piece != ""]
+    elif not found["prompt"]:
+        raise InvalidRequestError("a raw request can't be empty", param="prompt")
+    found["return_progress"] = True
+    if found.pop("logprobs", None) is not None:
+        found["n_probs"] = request.sampling.top_logprobs or 1
+    if wanted is not None:
+        found["json_schema"] = {"type": "object"} if wanted.schema is UNSET else wanted.schema
     return json.encode(found)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +44,39 @@ def find(path: Path) -> dict[str, ModelFile]:
             else ConfigError(f"there is no GGUF file in the folder {path.name}", param="path")
         )
     return found
+
+
+def there(folder: Path, known: Mapping[str, ModelFile]) -> dict[str, ModelFile]:
+    """The models of a folder that may be empty or not there yet; those that can't be read are
+    left out. Headers that are `known` aren't read again while their files stay as they are.
+    """
+    found: dict[str, ModelFile] = {}
+    try:
+        paths = list(_candidates(folder)) if folder.is_dir() else []
+    except ConfigError as error:
+        _log.warning("left out: %s", error)
+        paths = []
+    for path in paths:
+        file = known.get(_name(path))
+        try:
+            if file is None or not _as_it_was(file, path):
+                file = _whole(path)
+        except ConfigError as error:
+            _log.warning("left out: %s", error)
+            continue
+        if file.kind == "model" and file.architecture != "clip":
+            found[_name(path)] = file
+    return found
+
+
+def _as_it_was(file: ModelFile, path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    shard = _SHARD.fullmatch(path.stem) is not None
+    same = shard or status.st_size == file.size
+    return file.path == path and same and int(status.st_mtime) == file.modified
 
 
 def card(name: str, file: ModelFile) -> ModelCard:

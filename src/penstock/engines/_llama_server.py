@@ -5,15 +5,18 @@ What it does that one must know (seen in xllamacpp 2026.10):
 - Making a server holds the interpreter's lock until the model is there, so the file is read through
   first, without the lock: what remains is mapping it.
 - It always listens on a port of loopback, beside our own doors: so that port gets a random key and
-  every path of it a random prefix. Nobody is told either.
+  every path of it a random prefix. Nobody is told either. The tokenizer is only to be had there.
 - A call ends early only by its callback's answer, and what the callback raises is lost.
 - It is closed by being forgotten, which waits for its loop.
+- Making vectors is a mode of a server: one in it says nothing, so it takes a second one.
 """
 
 from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 import xllamacpp
@@ -31,6 +34,7 @@ _SMALL_MODEL: Final = 100 * 1024 * 1024
 _BATCH: Final = 128
 _BATCH_ON_GPU: Final = 512
 _SILENT: Final = -1
+_ANSWER_SECONDS: Final = 60.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +53,10 @@ class _Library(Protocol):
     def handle_metrics(self) -> str: ...
 
     def handle_chat_completions(self, body: bytes, callback: Callable[[bytes], bool]) -> None: ...
+
+    def handle_completions(self, body: bytes, callback: Callable[[bytes], bool]) -> None: ...
+
+    def handle_embeddings(self, body: bytes) -> bytes: ...
 
 
 def read_through(path: Path, tell: Callable[[int], None]) -> None:
@@ -70,11 +78,18 @@ def read_through(path: Path, tell: Callable[[int], None]) -> None:
 class LlamaServer:
     """One loaded model. Made, closed and called on threads: all of it blocks."""
 
-    def __init__(self, name: str, file: ModelFile, settings: Settings) -> None:
+    def __init__(
+        self, name: str, file: ModelFile, settings: Settings, *, embedding: bool = False
+    ) -> None:
         self._key = Secret(token_urlsafe(32))
         params = _parameters(name, file, settings)
+        if embedding:
+            _embed(params, file)
+        self.context = params.n_ctx // params.n_parallel
+        """The longest conversation or text, in tokens."""
+        self._prefix = "/" + token_urlsafe(32)
         params.api_keys = [self._key.reveal()]
-        params.api_prefix = "/" + token_urlsafe(32)
+        params.api_prefix = self._prefix
         try:
             self._library: _Library | None = xllamacpp.Server(params)
         except RuntimeError as error:
@@ -96,6 +111,34 @@ class LlamaServer:
         """
         if self._library is not None:
             self._library.handle_chat_completions(body, report)
+
+    def complete(self, body: bytes, report: Callable[[bytes], bool]) -> None:
+        """One completion of a text as it is; otherwise like `chat`."""
+        if self._library is not None:
+            self._library.handle_completions(body, report)
+
+    def embed(self, body: bytes) -> bytes:
+        """Vectors, in OpenAI's shape, or an object with `error`. Only of an embedding server."""
+        return self._library.handle_embeddings(body) if self._library is not None else b"{}"
+
+    def ask(self, path: str, body: bytes) -> bytes:
+        """What its own door answers to a `POST`. Raises `EngineError`."""
+        headers = {
+            "Authorization": f"Bearer {self._key.reveal()}",
+            "Content-Type": "application/json",
+        }
+        connection = HTTPConnection(urlsplit(self.address).netloc, timeout=_ANSWER_SECONDS)
+        try:
+            connection.request("POST", self._prefix + path, body, headers)
+            response = connection.getresponse()
+            data = response.read()
+        except (OSError, HTTPException) as error:
+            raise EngineError("llama.cpp did not answer") from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise EngineError(f"llama.cpp failed (HTTP {response.status})")
+        return data
 
     def metrics(self) -> str:
         """Its counters, as Prometheus' text: what was decoded, how many runs it works on."""
@@ -135,6 +178,18 @@ def _parameters(name: str, file: ModelFile, settings: Settings) -> xllamacpp.Com
     params.endpoint_metrics = True
     params.n_threads_http = 1
     return params
+
+
+def _embed(params: xllamacpp.CommonParams, file: ModelFile) -> None:
+    """Turns the parameters of a server that talks into those of one that makes vectors."""
+    params.embedding = True
+    if not file.embeds:
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.n_ctx //= params.n_parallel
+    params.n_parallel = 1
+    # A text has to fit into one batch.
+    params.n_batch = params.n_ubatch = params.n_ctx
+    params.cache_ram_mib = 0
 
 
 def _has_gpu() -> bool:

@@ -43,18 +43,22 @@ class Delta(msgspec.Struct, frozen=True):
     function_call: Function | None = None
 
 
-class Logprobs(msgspec.Struct, frozen=True, gc=False):
-    """Only the array of the answer's tokens is of interest."""
+class Logprobs(msgspec.Struct, frozen=True):
+    """`content` is the array of the answer's tokens; the rest is the shape of completions."""
 
     content: Raw = NOTHING
+    tokens: list[str] | None = None
+    token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float | None] | None] | None = None
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """One of the answers."""
+    """One of the answers. `text` is what it gains in completions."""
 
     index: int | None = None
     delta: Delta | None = None
     message: Delta | None = None
+    text: str | None = None
     finish_reason: object = None
     logprobs: Logprobs | None = None
 

@@ -14,6 +14,7 @@ from penstock.core.errors import EngineProtocolError
 from penstock.engines import _parts, _said, _surrogates
 from penstock.engines._openai_body import body as body
 from penstock.engines._openai_calls import Calls
+from penstock.engines._openai_legacy import legacy_content
 from penstock.engines._openai_shapes import (
     Chunk,
     Content,
@@ -119,6 +120,8 @@ class Chunks:
                 delta = choice.message if whole else choice.delta
                 if delta is not None:
                     answer.feed(delta, choice.logprobs, found)
+                if choice.text is not None:
+                    answer.completed(choice.text, choice.logprobs, found)
                 if choice.finish_reason is not None:
                     broken = answer.finish(choice.finish_reason, found)
                     if broken and not chunk.error:
@@ -210,6 +213,16 @@ class _Answer:
             found += self._calls.feed(delta.tool_calls)
         if delta.function_call is not None:
             found += self._calls.function(delta.function_call)
+
+    def completed(self, text: str, logprobs: Logprobs | None, found: list[ev.Event]) -> None:
+        """A piece of a completion, whose logprobs have a shape of their own at most servers."""
+        if logprobs is not None:
+            content = bytes(logprobs.content)
+            self._logprobs.append(legacy_content(logprobs) if content in _NO_ARRAY else content)
+            if self._logprobs[-1] in _NO_ARRAY:
+                self._logprobs.pop()
+        if text:
+            self._said(text, found)
 
     def finish(self, said: object, found: list[ev.Event]) -> str | None:
         """Notes how it ended; what it said when that is no proper end."""

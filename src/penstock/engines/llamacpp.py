@@ -1,101 +1,44 @@
 """GGUF models in this process, by llama.cpp. With nothing configured: the demo model."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import ExitStack, aclosing
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
-
-import msgspec
-from msgspec import Meta
+from typing import ClassVar, Final, TypeVar
 
 from penstock.core.cards import ModelCard
 from penstock.core.errors import (
     ConfigError,
     EngineError,
-    GatewayError,
-    InvalidRequestError,
+    ModalityError,
     UnavailableError,
     UnknownModelError,
 )
-from penstock.core.events import Event, Progress
+from penstock.core.events import Event, Progress, Timings
 from penstock.core.ports import Timeouts
+from penstock.core.queries import EmbedAsk, Embedded, LoadedModel, ModelDetails, TokensAsk
 from penstock.core.request import Modality, Request
-from penstock.engines import _llama_body, _llama_files
+from penstock.engines import (
+    _llama_body,
+    _llama_errors,
+    _llama_facts,
+    _llama_files,
+    _llama_tokens,
+    _llama_vectors,
+)
 from penstock.engines._gguf import ModelFile
-from penstock.engines._llama_server import Settings
+from penstock.engines._llama_config import Config as Config
+from penstock.engines._llama_facts import Known
+from penstock.engines._llama_server import LlamaServer, Settings
 from penstock.engines._llama_shelf import Model, Shelf
 from penstock.engines._openai_wire import Chunks
 from penstock.engines._slots import Ticket
 from penstock.engines._threads import Feed
-from penstock.wire import json
 
+T = TypeVar("T")
 _DEMO: Final = Path(__file__).parent.parent / "models" / "penstock-demo.gguf"
-_ERROR: Final = b'{"error"'
-
-
-class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[bindings.NAME]` with `engine = "llamacpp"`."""
-
-    path: Annotated[
-        str | None,
-        Meta(description="A GGUF file, or a folder of them. Default: the demo model."),
-    ] = None
-    model: Annotated[
-        str | None,
-        Meta(
-            description="The model that answers when a request names none: a file's name without "
-            "`.gguf`. Default: the first by name."
-        ),
-    ] = None
-    context: Annotated[
-        Annotated[int, Meta(ge=64)] | None,
-        Meta(
-            description="Context of one conversation in tokens. Default: the model's own, 4096 "
-            "at most. Memory is taken for `parallel` times as many.",
-        ),
-    ] = None
-    parallel: Annotated[
-        int, Meta(ge=1, le=256, description="Runs that decode at the same time; others wait.")
-    ] = 4
-    max_queue: Annotated[
-        int, Meta(ge=0, description="Runs that may wait for a model; more get 429.")
-    ] = 64
-    threads: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
-        Meta(
-            description="Threads that compute. Default: as llama.cpp chooses; one for models "
-            "under 100 MB.",
-        ),
-    ] = None
-    gpu_layers: Annotated[
-        Annotated[int, Meta(ge=0)] | None,
-        Meta(
-            description="Layers to put on a GPU, where xllamacpp was built for one. Default: as "
-            "many as fit.",
-        ),
-    ] = None
-    prompt_cache_mib: Annotated[
-        int,
-        Meta(
-            ge=0,
-            description="Main memory, in MiB, for prompts of earlier turns, so that a conversation "
-            "which comes back needn't be read anew.",
-        ),
-    ] = 256
-    load: Annotated[
-        Literal["start", "first_use"],
-        Meta(description="When the default model is loaded. The others are on first use."),
-    ] = "start"
-    max_loaded: Annotated[
-        int,
-        Meta(
-            ge=1,
-            description="Models of a folder that stay loaded; the one unused for longest goes, "
-            "once it is idle.",
-        ),
-    ] = 1
 
 
 class Engine:
@@ -122,6 +65,8 @@ class Engine:
             "parallel_tool_calls",
             "reply_format",
             "effort",
+            "raw",
+            "suffix",
         }
     )
     outputs: ClassVar[tuple[Modality, ...]] = ("text",)
@@ -134,6 +79,8 @@ class Engine:
         self._default = ""
         self._feeds: set[Feed[bytes]] = set()
         self._closed = False
+        self._own: dict[str, ModelFile] | None = None
+        self._stored: dict[str, ModelFile] = {}
 
     async def start(self) -> None:
         """Looks at the files and loads the default model, unless it is to be on first use.
@@ -145,7 +92,7 @@ class Engine:
             if self._shelf is not None:
                 return
             config = self._config
-            files = await asyncio.to_thread(_files, config.path)
+            files = await asyncio.to_thread(self._files)
             if config.model is not None and config.model not in files:
                 raise ConfigError(
                     f"there is no model {config.model!r}; there are: {', '.join(files)}",
@@ -179,8 +126,10 @@ class Engine:
     async def stream(self, request: Request) -> AsyncIterator[Sequence[Event]]:
         """Runs `request`. Closing stops the decoding at the next token or batch of the prompt."""
         shelf = await self._ready()
-        model = self._find(shelf, request.model)
-        body = _llama_body.chat(request)
+        model = await self._find(shelf, request.model)
+        if model.file.embeds:
+            raise ModalityError(f"the model {model.name!r} makes vectors and says nothing")
+        body = await self._body(model, request)
         with ExitStack() as held:
             ticket = model.slots.enter()
             held.callback(ticket.leave)
@@ -191,7 +140,7 @@ class Engine:
                 async for said in progress:
                     yield [said]
             self._check_open()
-            feed = self._begin(shelf, model, body, ticket)
+            feed = self._begin(shelf, model, body, ticket, raw=request.raw)
             held.pop_all()
         try:
             async with aclosing(self._events(feed, request)) as batches:
@@ -201,27 +150,36 @@ class Engine:
             feed.cancel()
             self._feeds.discard(feed)
 
-    def _begin(self, shelf: Shelf, model: Model, body: bytes, ticket: Ticket) -> Feed[bytes]:
+    async def _body(self, model: Model, request: Request) -> bytes:
+        if not request.raw:
+            return _llama_body.chat(request)
+        known = await _known(model) if request.suffix is not None else None
+        return _llama_body.raw(request, known.gap if known is not None else None)
+
+    def _begin(
+        self, shelf: Shelf, model: Model, body: bytes, ticket: Ticket, *, raw: bool
+    ) -> Feed[bytes]:
         """Hands a run in. Its slot is free again when llama.cpp has let go of it, not before."""
         if model.server is None:
             raise UnavailableError("the model was unloaded")
-        feed = Feed[bytes](shelf.pool, partial(model.server.chat, body))
+        work = model.server.complete if raw else model.server.chat
+        feed = Feed[bytes](shelf.pool, partial(work, body))
         feed.when_over(ticket.leave)
         self._feeds.add(feed)
         return feed
 
     async def _events(self, feed: Feed[bytes], request: Request) -> AsyncGenerator[list[Event]]:
-        chunks = Chunks()
+        chunks = Chunks(think_tags=not request.raw)
         accepted = False
         feed.allow(self._timeouts.first_token)
         while True:
-            batch = await _taken(feed, request)
+            batch = await _llama_errors.taken(feed, request)
             if not batch:
                 self._check_open()
                 yield chunks.end()
                 return
-            if not accepted and batch[0].startswith(_ERROR):
-                raise _refusal(batch[0])
+            if not accepted and batch[0].startswith(_llama_errors.BEGINNING):
+                raise _llama_errors.refusal(batch[0], request)
             events = [event for data in batch for event in chunks.feed(data)]
             if events:
                 feed.allow(self._timeouts.between_tokens)
@@ -241,19 +199,133 @@ class Engine:
         assert self._shelf is not None
         return self._shelf
 
-    def _find(self, shelf: Shelf, name: str) -> Model:
+    async def _find(self, shelf: Shelf, name: str) -> Model:
         name = (name or self._default).removesuffix(".gguf")
-        if name in shelf.models:
-            return shelf.models[name]
-        for model in shelf.models.values():
-            if model.file.title == name:
-                return model
-        raise UnknownModelError(f"there is no model {name!r} here", param="model")
+        found = _named(shelf, name)
+        if found is None:
+            await self._look_again(shelf)
+            found = _named(shelf, name)
+        if found is None:
+            raise UnknownModelError(f"there is no model {name!r} here", param="model")
+        return found
+
+    async def _look_again(self, shelf: Shelf) -> None:
+        """Files of the store come and go while we run."""
+        if self._config.models_folder is None:
+            return
+        async with self._starting:
+            self._check_open()
+            shelf.offer(await asyncio.to_thread(self._files))
+
+    def _files(self) -> dict[str, ModelFile]:
+        """Blocks on the disk. What `path` names comes first, and wins."""
+        config = self._config
+        if self._own is None:
+            path = _DEMO if config.path is None else Path(config.path).expanduser()
+            self._own = _llama_files.find(path)
+        if config.models_folder is None:
+            return self._own
+        folder = Path(config.models_folder).expanduser()
+        self._stored = _llama_files.there(folder, self._stored)
+        more = {name: file for name, file in self._stored.items() if name not in self._own}
+        return self._own | more
 
     async def models(self) -> Sequence[ModelCard]:
-        """All models of the path, loaded or not."""
-        models = (await self._ready()).models
-        return [_llama_files.card(name, model.file) for name, model in models.items()]
+        """All models of the path and the folder, loaded or not."""
+        shelf = await self._ready()
+        await self._look_again(shelf)
+        return [_llama_files.card(name, model.file) for name, model in shelf.models.items()]
+
+    # ── tokens and vectors ───────────────────────────────────────────────────────────────────────
+
+    async def tokenize(self, ask: TokensAsk) -> Sequence[int]:
+        """By the model's own tokenizer; loads the model. See `core.ports.Tokenizer`."""
+        async with self._loaded(ask.model) as (shelf, model, server):
+            known = await _known(model)
+            return await _elsewhere(shelf, partial(_llama_tokens.tokenize, server, ask, known))
+
+    async def detokenize(self, ask: TokensAsk) -> str:
+        """The text of ids. Raises `InvalidRequestError` naming the one that there is not."""
+        async with self._loaded(ask.model) as (shelf, model, server):
+            known = await _known(model)
+            return await _elsewhere(shelf, partial(_llama_tokens.detokenize, server, ask, known))
+
+    async def embed(self, ask: EmbedAsk) -> Embedded:
+        """Vectors of length one. One ask at a time for a model; the others wait in line."""
+        async with self._loaded(ask.model, embedding=True) as (shelf, model, server):
+            ticket = model.embedding.enter()
+            try:
+                while (place := ticket.place) > 0:
+                    await ticket.moved(place)
+                begun = time.perf_counter_ns()
+                ids = await _elsewhere(shelf, partial(_llama_vectors.tokens, server, ask))
+                found: _llama_vectors.Vectors = []
+                for group in _llama_vectors.groups(ids):
+                    self._check_open()
+                    work = partial(_llama_vectors.vectors, server, group)
+                    found += await _elsewhere(shelf, work)
+            finally:
+                ticket.leave()
+        return Embedded(
+            vectors=tuple(_llama_vectors.shortened(found, ask)),
+            input_tokens=sum(map(len, ids)),
+            timings=Timings(prompt=time.perf_counter_ns() - begun),
+        )
+
+    @asynccontextmanager
+    async def _loaded(
+        self, name: str, *, embedding: bool = False
+    ) -> AsyncIterator[tuple[Shelf, Model, LlamaServer]]:
+        """A model in memory, which stays there inside the block."""
+        shelf = await self._ready()
+        model = await self._find(shelf, name)
+        with model.held():
+            kind = embedding or model.file.embeds
+            async with aclosing(shelf.get(model, embedding=kind)) as progress:
+                async for _ in progress:
+                    continue
+            server = model.part(embedding=kind)
+            if server is None:
+                raise UnavailableError("the model was unloaded")
+            yield shelf, model, server
+
+    # ── what is known, and what is in memory ─────────────────────────────────────────────────────
+
+    async def describe(self, model: str) -> ModelDetails:
+        """From the file's header; loads nothing."""
+        shelf = await self._ready()
+        found = await self._find(shelf, model)
+        known = await _known(found)
+        return ModelDetails(
+            card=_llama_files.card(found.name, found.file),
+            template=known.template,
+            license=known.license,
+            metadata=known.metadata,
+            capabilities=known.capabilities,
+        )
+
+    async def loaded(self) -> Sequence[LoadedModel]:
+        """What is in memory, the one used last at the end. Stays until another needs its place."""
+        if self._shelf is None:
+            return ()
+        return [
+            LoadedModel(
+                card=_llama_files.card(model.name, model.file),
+                size=model.file.size + _llama_facts.cache(await _known(model), model.cached),
+                context=model.context,
+            )
+            for model in self._shelf.loaded
+        ]
+
+    async def load(self, model: str) -> None:
+        """Takes a model into memory; another one that is idle may have to go for it."""
+        shelf = await self._ready()
+        await shelf.preload(await self._find(shelf, model))
+
+    async def unload(self, model: str) -> None:
+        """Lets go of a model once what runs on it has ended."""
+        shelf = await self._ready()
+        await shelf.unload(await self._find(shelf, model))
 
     async def aclose(self) -> None:
         """Ends all runs and frees the models. Waits for the batches that are being decoded."""
@@ -265,50 +337,17 @@ class Engine:
                 await self._shelf.aclose()
 
 
-def _files(path: str | None) -> dict[str, ModelFile]:
-    return _llama_files.find(_DEMO if path is None else Path(path).expanduser())
+def _named(shelf: Shelf, name: str) -> Model | None:
+    if name in shelf.models:
+        return shelf.models[name]
+    return next((m for m in shelf.models.values() if m.file.title == name), None)
 
 
-async def _taken(feed: Feed[bytes], request: Request) -> list[bytes]:
-    try:
-        return await feed.take()
-    except ValueError as error:
-        raise _invalid(str(error), request) from error
-    except RuntimeError as error:
-        raise EngineError(f"llama.cpp failed: {error}") from error
+async def _known(model: Model) -> Known:
+    if model.known is None:
+        model.known = await asyncio.to_thread(_llama_facts.read, model.file.path)
+    return model.known
 
 
-class _Error(msgspec.Struct, frozen=True):
-    message: str = ""
-    type: str = ""
-
-
-class _Refused(msgspec.Struct, frozen=True):
-    error: _Error
-
-
-def _refusal(data: bytes) -> GatewayError:
-    """What stands in place of the first chunk when llama.cpp takes a request back."""
-    error = json.decode(data, _Refused, EngineError).error
-    match error.type:
-        case "exceed_context_size_error":
-            return InvalidRequestError(error.message, param="messages")
-        case "invalid_request_error":
-            return InvalidRequestError(error.message)
-        case "unavailable_error":
-            return UnavailableError(error.message)
-        case _:
-            return EngineError(f"llama.cpp failed: {error.message}")
-
-
-def _invalid(message: str, request: Request) -> InvalidRequestError:
-    """A request that llama.cpp finds wrong before it begins; mostly a schema."""
-    message = message.rpartition("Automatic parser generation failed: ")[2]
-    param: str | None = None
-    if "logprobs" in message:
-        param = "logprobs"
-    elif request.reply_format is not None:
-        param = "response_format"
-    elif request.tools:
-        param = "tools"
-    return InvalidRequestError(message, param=param)
+async def _elsewhere(shelf: Shelf, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(shelf.asking, work)
