@@ -7,7 +7,10 @@ import click
 from penstock.cli.chat import chat
 from penstock.cli.doctor import doctor
 from penstock.cli.models import models
+from penstock.cli.pull import pull
+from penstock.cli.rm import rm
 from penstock.cli.serve import serve
+from penstock.cli.show import show
 from penstock.cli.stream import stream
 from penstock.cli.tail import tail
 
@@ -27,6 +30,7 @@ def main(ctx: click.Context) -> None:
       penstock stream "Tell me a story about a lighthouse."
       penstock serve --config config.toml
       penstock models
+      penstock pull hf.co/ORG/REPO      a model from the Hugging Face hub
       penstock tail                     the newest streams
       penstock tail STREAM_ID           follow one, or show it again
       penstock doctor                   what is wrong, and how to fix it
@@ -40,7 +44,7 @@ def main(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for _command in (serve, stream, chat, models, tail, doctor):
+for _command in (serve, stream, chat, models, tail, doctor, pull, show, rm):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from penstock.gateway.metrics import Metrics
 from penstock.gateway.questions import Questions, work_of
 from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
+from penstock.gateway.stored import Stored
 from penstock.gateway.watching import Watch, Watched
 
 LAG_SECONDS: Final = 0.5
@@ -82,15 +83,16 @@ class Gateway:
         self._engines: dict[str, Engine] = {b.name: b.engine for b in parts.bindings}
         if parts.models is not None:
             self._engines[STORE] = Fetching(parts.models, self._relist)
+        self._stored = Stored(parts.models, self.bindings)
         self.questions = Questions(
-            config, self.bindings, parts.personalities, parts.models, parts.version
+            config, self.bindings, parts.personalities, self._stored, parts.version
         )
         self._keys = KeyRing(config.security.allowed_api_keys, config.security.admin_keys)
         self._runs: dict[StreamId, tuple[Run, Watched]] = {}
         self._group = asyncio.TaskGroup()
         self._own_tasks: list[asyncio.Task[None]] = []
         self._router: Router | None = None
-        self._routed = -1
+        self._routed = (-1, -1)
         self._closing = False
         self._around = Surroundings(
             log=parts.log,
@@ -272,10 +274,10 @@ class Gateway:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _current_router(self) -> Router:
-        version = self.bindings.version
+        version = (self.bindings.version, self._stored.version)
         if version != self._routed or self._router is None:
             config = self._config
-            self._router = Router(self.bindings.offers(), config.models, config.defaults)
+            self._router = Router(self._stored.offers(), config.models, config.defaults)
             self._routed = version
         return self._router
 
@@ -321,6 +323,7 @@ class Gateway:
         return folder.reply()
 
     async def _route(self, request: Request) -> tuple[Target, ...]:
+        await self._stored.look()
         try:
             return self._current_router().route(request)
         except (UnknownModelError, UnknownBindingError, ModalityError):
@@ -354,13 +357,15 @@ class Gateway:
     def _attempts(self, request: Request, targets: Sequence[Target]) -> list[Attempt]:
         found: list[Attempt] = []
         refused: GatewayError | None = None
-        for binding, model in targets:
+        for target in targets:
+            binding, model = target
             try:
-                fitted = admission.fit(request, self._engines[binding], binding)
+                filled = self._stored.applied(request, target)
+                fitted = admission.fit(filled, self._engines[binding], binding)
             except GatewayError as error:
                 refused = refused or error
             else:
-                found.append(Attempt(binding, model, fitted))
+                found.append(Attempt(binding, model, fitted, self._stored.own(target)))
         if not found and refused is not None:
             raise refused
         return found

@@ -32,11 +32,15 @@ _ODD: Final = frozenset({Start, Usage, Failed, Done})
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A binding to try, with the request as its engine can run it; `model` is the engine's name."""
+    """A binding to try, with the request as its engine can run it.
+
+    `model`: who answers, as listed; `own`: the engine's name for it, where that is another.
+    """
 
     binding: str
     model: str
     request: Request
+    own: str = ""
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -131,7 +135,7 @@ class Run:
                 return
 
     async def _attempt(self, engine: Engine, attempt: Attempt) -> None:
-        request = msgspec.structs.replace(attempt.request, model=attempt.model)
+        request = msgspec.structs.replace(attempt.request, model=attempt.own or attempt.model)
         batches = cast("AsyncGenerator[Sequence[Event]]", engine.stream(request))
         time, append, gap = self._loop.time, self._log.append, self._around.metrics.gap
         last = 0.0
