@@ -1,13 +1,13 @@
 """The seams. Implementations live in sibling packages and never import each other."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from penstock.core.cards import ModelCard
 from penstock.core.errors import GatewayError
-from penstock.core.events import Entry, Event, Seq, StreamId
+from penstock.core.events import Blob, Entry, Event, Seq, StreamId
 from penstock.core.folding import Reply
 from penstock.core.queries import (
     EmbedAsk,
@@ -260,6 +260,14 @@ class Reader(Protocol):
         ended.
         """
 
+    async def flow(self, sink: Callable[[Sequence[Entry]], bool]) -> None:
+        """Gives `sink` what comes next the moment it is in the log, while it returns true.
+
+        For a reader that has taken all there is: it saves a wake-up for each batch. It may return
+        at any time, at once too; whoever called goes on with `take`, and nothing is lost or given
+        twice. `sink` may not wait; what it raises is raised here.
+        """
+
     def close(self) -> None:
         """Lets go of the stream. Idempotent."""
 
@@ -299,6 +307,16 @@ class StreamLog(Protocol):
 
     async def recent(self, owner: str | None, limit: int) -> Sequence[StreamInfo]:
         """The newest first; of every owner when `owner` is `None`."""
+
+    async def put_blob(self, stream: StreamId, data: bytes, media_type: str) -> Blob:
+        """Keeps bytes beside the log, on stable storage, for as long as the stream is kept.
+
+        To be called before the head or event that names the result is handed over; the stream may
+        not have begun yet. The same bytes are kept once. Raises `LogUnavailableError`.
+        """
+
+    async def blob(self, stream: StreamId, sha256: str) -> bytes:
+        """Bytes kept for a stream. Raises `UnknownStreamError` when it has none of that name."""
 
     async def erase(self, stream: StreamId) -> None:
         """Makes the content of an ended stream unreadable, on disk too."""

@@ -49,7 +49,7 @@ class Watch:
     first.
     """
 
-    __slots__ = ("_metrics", "_open", "_reader", "_watched", "take")
+    __slots__ = ("_metrics", "_open", "_reader", "_watched", "flow", "take")
 
     def __init__(self, reader: Reader, watched: Watched | None, metrics: Metrics) -> None:
         self._reader = reader
@@ -57,6 +57,7 @@ class Watch:
         self._metrics = metrics
         self._open = True
         self.take = reader.take
+        self.flow = reader.flow
         metrics.readers += 1
         if watched is not None:
             watched.came()

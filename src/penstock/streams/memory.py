@@ -6,6 +6,7 @@ Here "in the log" means handed over: there is nothing that could still fail.
 import asyncio
 from asyncio import Future, get_running_loop
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from penstock.core.errors import (
     LogUnavailableError,
     UnknownStreamError,
 )
-from penstock.core.events import TERMINAL, Entry, Event, Seq, Start, StreamId
+from penstock.core.events import TERMINAL, Blob, Entry, Event, Seq, Start, StreamId
 from penstock.core.ports import Head, LogStatus, StreamInfo, StreamState
 from penstock.streams._states import state_after
 from penstock.wire import json
@@ -91,6 +92,9 @@ class Reader:
                 raise
         return ()
 
+    async def flow(self, sink: Callable[[Sequence[Entry]], bool]) -> None:
+        """See the port: here `take` is as good."""
+
     def close(self) -> None:
         """See the port."""
         self._closed = True
@@ -113,6 +117,7 @@ class Log:
         self._observe = observe_latency
         self._streams: dict[str, _Stream] = {}
         self._ended: dict[str, _Stream] = {}
+        self._blobs: dict[str, dict[str, bytes]] = {}
         self._bytes = 0
         self.closed = False
 
@@ -140,7 +145,7 @@ class Log:
     def _forget(self, name: str) -> None:
         stream = self._streams.pop(name)
         self._ended.pop(name, None)
-        self._bytes -= stream.bytes
+        self._bytes -= stream.bytes + sum(map(len, self._blobs.pop(name, {}).values()))
 
     def append(self, stream: StreamId, events: Sequence[Event]) -> Seq:
         """See the port. `InternalError` when the stream has not begun or has ended."""
@@ -201,6 +206,24 @@ class Log:
             if owner is None or stream.head.owner == owner
         ]
         return sorted(lines, key=lambda line: (line.created, line.stream), reverse=True)[:limit]
+
+    async def put_blob(self, stream: StreamId, data: bytes, media_type: str) -> Blob:
+        """See the port."""
+        if self.closed:
+            raise LogUnavailableError("the stream log is closed")
+        name = sha256(data).hexdigest()
+        kept = self._blobs.setdefault(stream, {})
+        if name not in kept:
+            kept[name] = data
+            self._bytes += len(data)
+        return Blob(sha256=name, media_type=media_type, size=len(data))
+
+    async def blob(self, stream: StreamId, sha256: str) -> bytes:
+        """See the port."""
+        data = self._blobs.get(stream, {}).get(sha256)
+        if data is None:
+            raise UnknownStreamError("this stream names no such blob")
+        return data
 
     async def erase(self, stream: StreamId) -> None:
         """See the port. `InvalidRequestError` while the stream is live."""

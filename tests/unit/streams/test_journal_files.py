@@ -5,6 +5,7 @@ import sqlite3
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.unit.streams.journals import (
     died,
@@ -20,6 +21,8 @@ from penstock.config.schema import Streams
 from penstock.core import events as ev
 from penstock.core.errors import ConfigError, LogFullError, LogUnavailableError, UnknownStreamError
 from penstock.core.events import Seq, StreamId
+from penstock.core.messages import ImagePart, Message
+from penstock.core.request import Request
 from penstock.streams.journal import inspect, inspect_heads, open_log, rebuild_index
 from penstock.testing.streams import begin, clock, head, read, start, text
 
@@ -252,6 +255,31 @@ async def test_rebuilt_index_is_the_same(tmp_path: Path):
         assert await log.recent(None, 99) == before
         assert {info.stream: await read(log, info.stream) for info in before} == entries
     assert (tmp_path / "index.sqlite.old").exists()
+
+
+async def test_a_rebuilt_index_knows_which_stream_names_which_blob(tmp_path: Path):
+    async with journal(tmp_path, SMALL) as log:
+        shown = await log.put_blob(StreamId("s"), b"p" * 1_000, "image/png")
+        asked = await log.put_blob(StreamId("s"), b"q" * 1_000, "image/png")
+        seen = await log.put_blob(StreamId("s"), b"r" * 1_000, "image/png")
+        nobody = await log.put_blob(StreamId("never"), b"n" * 1_000, "image/png")
+        part = ImagePart(blob=asked)
+        request = Request(model="m", messages=(Message(role="user", parts=(part,)),))
+        log.create(msgspec.structs.replace(head("s"), request=request))
+        log.append(StreamId("s"), [start("s"), ev.Progress(what="step", at=1, of=2, preview=seen)])
+        log.append(StreamId("s"), [ev.Image(part=1, blob=shown), text("B" * 100_000)])
+        log.append(StreamId("s"), [ev.Done(reason="stop")])
+        await log.settled(StreamId("s"))
+    assert inspect(tmp_path).blobs == 5
+    rebuild_index(tmp_path)
+    assert inspect(tmp_path).blobs == 4  # what no stream names is swept
+    async with journal(tmp_path, SMALL) as log:
+        for blob, byte in ((shown, b"p"), (asked, b"q"), (seen, b"r")):
+            assert await log.blob(StreamId("s"), blob.sha256) == byte * 1_000
+        with pytest.raises(UnknownStreamError):
+            await log.blob(StreamId("never"), nobody.sha256)
+        await log.erase(StreamId("s"))
+        assert inspect(tmp_path).blobs == 0
 
 
 @pytest.mark.parametrize("damage", ["older", "newer", "rubbish"])

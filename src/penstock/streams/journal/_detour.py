@@ -71,10 +71,17 @@ class Detour:
             parked[-1].blob = blob
             blob.add_done_callback(partial(self._unpark, live, parked))
 
+    async def keep(self, stream: str, data: bytes, now: int) -> BlobReference:
+        """Keeps bytes for a stream beside its records. Raises `OSError`."""
+        return await self._appender.loop.run_in_executor(self._pool, self._keep, stream, data, now)
+
     def _put(self, stream: str, payload: Payload) -> BlobReference:
+        return self._keep(stream, payload.data, payload.when)
+
+    def _keep(self, stream: str, data: bytes, now: int) -> BlobReference:
         if self._index is None:
             self._index = Index(self._folder)
-        return self._blobs.put(self._index, stream, payload.data, payload.when)
+        return self._blobs.put(self._index, stream, data, now)
 
     def _unpark(self, live: Live, parked: deque[_Parked], done: Future[BlobReference]) -> None:
         error = done.exception()

@@ -1,7 +1,7 @@
 """One stream that this process writes, and the places of its readers."""
 
 from asyncio import AbstractEventLoop, CancelledError, Future
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from penstock.core.errors import LogUnavailableError
@@ -12,6 +12,33 @@ from penstock.streams.journal._records import BlobReference, Places
 TAIL_ENTRIES: Final = 128
 TAIL_BYTES: Final = 64 * 1024
 """What a stream keeps in memory for readers at its end. Whoever is further behind reads files."""
+
+
+class Flow:
+    """A reader at the end of a stream that is given what comes within the turn that logs it."""
+
+    __slots__ = ("ended", "seq", "sink")
+
+    def __init__(
+        self, seq: int, sink: Callable[[Sequence[Entry]], bool], ended: Future[None]
+    ) -> None:
+        self.seq = seq
+        self.sink = sink
+        self.ended = ended
+
+    def give(self, entries: Sequence[Entry], *, last: bool) -> bool:
+        """Whether more is wanted. A reader's error is its own: nobody else may notice."""
+        if self.ended.done():
+            return False
+        self.seq = entries[-1].seq
+        try:
+            wanted = self.sink(entries) and not last
+        except Exception as error:  # noqa: BLE001 - raised where the reader waits
+            self.ended.set_exception(error)
+            return False
+        if not wanted:
+            self.ended.set_result(None)
+        return wanted
 
 
 class Live:
@@ -30,6 +57,7 @@ class Live:
         "created",
         "ended",
         "erased",
+        "flows",
         "handed",
         "head",
         "head_logged",
@@ -67,6 +95,7 @@ class Live:
         self.tail: list[Entry] = []
         self.tail_bytes = 0
         self.waiters: list[Future[None]] = []
+        self.flows: list[Flow] = []
 
     def place(self, segment: str, offset: int, size: int, first: int) -> None:
         """A record of ours lies there."""
@@ -92,7 +121,18 @@ class Live:
             if state != "live":
                 self.state = state
                 self.ended = self.last
-        self.wake()
+            if self.flows:
+                self._flow(entries, last=state != "live")
+        if self.waiters:
+            self._wake_waiters()
+
+    def _flow(self, entries: Sequence[Entry], *, last: bool) -> None:
+        flows = self.flows
+        self.flows = [flow for flow in flows if flow.give(entries, last=last)]
+        if self.flows and not self.waiters:
+            # As in `recent`: readers at the end have it, one that comes later reads the file.
+            self.tail = []
+            self.tail_bytes = 0
 
     def lose(self, error: LogUnavailableError) -> None:
         """What was handed over and is not in the log never will be."""
@@ -110,11 +150,19 @@ class Live:
 
     def wake(self) -> None:
         """Lets everybody look again who waits for this stream."""
+        if self.flows:
+            flows, self.flows = self.flows, []
+            for flow in flows:
+                if not flow.ended.done():
+                    flow.ended.set_result(None)
         if self.waiters:
-            waiters, self.waiters = self.waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def change(self, loop: AbstractEventLoop) -> None:
         """Returns after the next `wake`."""

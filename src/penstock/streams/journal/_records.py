@@ -37,6 +37,9 @@ BATCH: Final = 2
 IN_BLOB: Final = 4
 """Flag beside HEAD or BATCH: the payload only names the file that holds the real one."""
 
+NAMES: Final = 8
+"""Flag: the payload names blobs that were kept for this stream."""
+
 STATES: Final[tuple[StreamState, ...]] = ("live", "done", "failed", "cancelled", "interrupted")
 """How the stream stands after a record, by the upper four bits of `what`."""
 
@@ -64,6 +67,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     def is_head(self) -> bool:
         """Whether the payload is the stream's `Head`."""
         return bool(self.what & HEAD)
+
+    @property
+    def names_blobs(self) -> bool:
+        """Whether the head or the events name blobs."""
+        return bool(self.what & NAMES)
 
     @property
     def in_blob(self) -> bool:

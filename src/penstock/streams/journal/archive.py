@@ -11,6 +11,7 @@ from penstock.core.errors import InternalError, LogUnavailableError, UnknownStre
 from penstock.core.events import Entry, Event
 from penstock.core.ports import Head, StreamInfo
 from penstock.streams.journal._blobs import Blobs
+from penstock.streams.journal._naming import named_by, named_by_head
 from penstock.streams.journal._records import (
     BlobReference,
     Places,
@@ -61,6 +62,16 @@ class Archive:
     async def recent(self, owner: str | None, limit: int) -> list[StreamInfo]:
         """What the index lists."""
         return await self._query(lambda index: index.recent(owner, limit))
+
+    async def blob(self, stream: str, name: str) -> bytes:
+        """Bytes kept for a stream. Raises `UnknownStreamError`."""
+        blob = await self._query(lambda index: index.blob(stream, name))
+        try:
+            if blob is not None:
+                return await self.run(lambda: self.blobs.get(blob))
+        except FileNotFoundError:
+            pass
+        raise UnknownStreamError("this stream names no such blob")
 
     async def _query(self, ask: Callable[[Index], T]) -> T:
         def asked() -> T:
@@ -119,6 +130,13 @@ class Archive:
             record = _checked(data, offset - span[0][0])
             if not record.is_head:
                 found += self.events(data, record, began)
+
+    def named(self, data: bytes) -> list[BlobReference]:
+        """The blobs that the record in `data` names."""
+        record = _checked(data, 0)
+        if record.is_head:
+            return named_by_head(json.decode(self._payload(data, record), Head, InternalError))
+        return named_by([entry.event for entry in self.events(data, record, 0)])
 
     def events(self, data: bytes, record: Record, began: int) -> list[Entry]:
         """The entries of one record that lies in `data`."""

@@ -193,6 +193,15 @@ class Index:
         """Streams that were to name a blob before that time and never came to be."""
         return [cast("str", row[0]) for row in self._all("stray_blobs", before)]
 
+    def blob(self, stream: str, name: str) -> BlobReference | None:
+        """A blob, if the stream names it."""
+        rows = self._all("blob", name, stream)
+        return BlobReference(name, cast("int", rows[0][0])) if rows else None
+
+    def blobs(self) -> set[str]:
+        """All that any stream names."""
+        return {cast("str", row[0]) for row in self._all("blobs")}
+
     def blob_bytes(self) -> int:
         """Size of all files of `blobs/`."""
         return cast("int", self._all("blob_bytes")[0][0])

@@ -82,5 +82,12 @@ SELECT 1 FROM blob WHERE sha256 = ? LIMIT 1;
 -- name: stray_blobs
 SELECT DISTINCT stream FROM blob WHERE put < ? AND stream NOT IN (SELECT id FROM stream);
 
+-- name: blob
+SELECT size FROM blob WHERE sha256 = ? AND stream = ?
+AND stream NOT IN (SELECT id FROM stream WHERE erasing = 1);
+
+-- name: blobs
+SELECT DISTINCT sha256 FROM blob;
+
 -- name: blob_bytes
 SELECT COALESCE(SUM(size), 0) FROM (SELECT sha256, MAX(size) AS size FROM blob GROUP BY sha256);

@@ -103,6 +103,9 @@ def rebuild_index(folder: Path) -> Inspection:
     index = Index(folder)
     try:
         recovery.recover(index, archive, own="").release()
+        known = index.blobs()
+        with index.begin():
+            archive.blobs.drop(name for name in archive.blobs.all() if name not in known)
     finally:
         index.close()
     return inspect(folder)

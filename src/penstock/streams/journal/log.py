@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from asyncio import TimerHandle, get_running_loop
+from asyncio import get_running_loop
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from penstock.core.errors import (
     LogUnavailableError,
     UnknownStreamError,
 )
-from penstock.core.events import Entry, Event, Seq, Start, StreamId
+from penstock.core.events import Blob, Entry, Event, Seq, Start, StreamId
 from penstock.core.ports import Head, LogStatus, Reader, StreamInfo
 from penstock.streams._states import state_after
 from penstock.streams.journal import recovery, retention
@@ -26,7 +26,9 @@ from penstock.streams.journal._detour import Detour, Payload
 from penstock.streams.journal._endings import adopted, closing
 from penstock.streams.journal._indexing import Indexing
 from penstock.streams.journal._live import Live, info_of
-from penstock.streams.journal._records import BATCH, HEAD, STATES, pack
+from penstock.streams.journal._naming import named_by, named_by_head
+from penstock.streams.journal._records import BATCH, HEAD, NAMES, STATES, pack
+from penstock.streams.journal._retaining import Retaining
 from penstock.streams.journal._segment import Handed
 from penstock.streams.journal.archive import Archive
 from penstock.streams.journal.index import StreamRow
@@ -35,7 +37,6 @@ from penstock.streams.journal.readers import FarReader, LocalReader
 from penstock.streams.journal.segments import Appender
 from penstock.wire import json
 
-RETENTION_SECONDS: Final = 60.0
 DAY_MS: Final = 24 * 3600 * 1000
 _WHAT: Final = {state: BATCH | n << 4 for n, state in enumerate(STATES)}
 _log = logging.getLogger(__name__)
@@ -72,12 +73,13 @@ class Log:
         self._archive = Archive(folder, self._blobs)
         self._detour = Detour(folder, self._blobs, self._appender)
         self._indexing = Indexing(folder, self._appender, self._live)
+        self._retaining = Retaining(
+            segments, self._blobs, self._bounds, self._appender, self._indexing
+        )
         self._appender.on_end = self._indexing.note
-        self._appender.on_roll = self._retain_after_roll
+        self._appender.on_roll = self._retaining.after_roll
+        self._keeping: set[str] = set()
         self._adopting = asyncio.Lock()
-        self._bytes = 0
-        self._retaining: TimerHandle | None = None
-        self._passes = 0
         self._closed = False
 
     async def open(self) -> None:
@@ -122,7 +124,10 @@ class Log:
         self._live[head.stream] = live
         self._indexing.note(live)
         handed = Handed(live, b"", (), 0, "live")
-        self._detour.hand_over(Payload(HEAD, 0, live.last, data, handed))
+        what = HEAD
+        if self._keeping and head.stream in self._keeping:
+            what |= NAMES if named_by_head(head) else 0
+        self._detour.hand_over(Payload(what, 0, live.last, data, handed))
 
     def append(self, stream: StreamId, events: Sequence[Event]) -> Seq:
         """See the port. `InternalError` when the stream has not begun or has ended."""
@@ -153,6 +158,10 @@ class Log:
         live.handed = entries[-1].seq
         live.promised = state
         what = _WHAT[state]
+        if self._keeping and live.info.stream in self._keeping:
+            what |= NAMES if named_by(events) else 0
+            if state != "live":
+                self._keeping.discard(live.info.stream)
         if len(data) <= INLINE and not self._detour.parked:
             record = pack(what, live.raw, first, len(entries), now, data)
             self._appender.backlog += len(record)
@@ -301,6 +310,21 @@ class Log:
         await self._indexing.flush()
         await self._indexing.call(lambda index: index.write([], left.unsealed, self._now_ms()))
 
+    async def put_blob(self, stream: StreamId, data: bytes, media_type: str) -> Blob:
+        """See the port."""
+        self._writable()
+        self._keeping.add(stream)
+        try:
+            kept = await self._detour.keep(stream, data, self._now_ms())
+        except OSError as error:
+            self._appender.fail(error)
+            raise self._appender.refusal() from error
+        return Blob(sha256=kept.sha256, media_type=media_type, size=kept.size)
+
+    async def blob(self, stream: StreamId, sha256: str) -> bytes:
+        """See the port."""
+        return await self._archive.blob(stream, sha256)
+
     async def erase(self, stream: StreamId) -> None:
         """See the port. `InvalidRequestError` while the stream is live."""
         found = await self._look(stream)
@@ -322,35 +346,7 @@ class Log:
 
         Runs by itself once a minute, and whenever a segment is full.
         """
-        await asyncio.wait([self._retain()])
-
-    def _retain(self) -> asyncio.Future[int]:
-        if self._retaining is not None:
-            self._retaining.cancel()
-        self._passes += 1
-        self._appender.roll_if_old()
-        segments, blobs, bounds = self._segments, self._blobs, self._bounds
-        now, written = self._now_ms(), self._appender.written
-        done = self._indexing.submit(
-            lambda index: retention.retain(index, segments, blobs, bounds, now)
-        )
-        done.add_done_callback(partial(self._retained, written))
-        return done
-
-    def _retain_after_roll(self) -> None:
-        if not self._passes and not self._closed:
-            # Not within this turn: it has yet to write what made it roll.
-            self._appender.loop.call_soon(self._retain)
-
-    def _retained(self, written: int, done: asyncio.Future[int]) -> None:
-        self._passes -= 1
-        error = done.exception()
-        if error is None:
-            self._bytes = done.result() - written
-        else:
-            _log.warning("retention failed: %s", error)
-        if not self._closed:
-            self._retaining = self._appender.loop.call_later(RETENTION_SECONDS, self._retain)
+        await self._retaining.run()
 
     def status(self) -> LogStatus:
         """See the port. Tries a write, at most once a second, while the log is in trouble."""
@@ -361,7 +357,7 @@ class Log:
             writable=appender.trouble is None and not self._closed,
             trouble=appender.trouble,
             live=sum(live.state == "live" for live in self._live.values()),
-            bytes=self._bytes + appender.written,
+            bytes=self._retaining.bytes + appender.written,
             backlog_bytes=appender.backlog,
             unsynced_seconds=appender.unsynced_seconds,
         )
@@ -371,8 +367,7 @@ class Log:
         if self._closed:
             return
         self._closed = True
-        if self._retaining is not None:
-            self._retaining.cancel()
+        self._retaining.stop()
         await self._detour.aclose()
         await self._appender.finish()
         await self._indexing.aclose()

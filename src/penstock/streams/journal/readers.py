@@ -9,7 +9,7 @@ from typing import Final
 
 from penstock.core.errors import LogUnavailableError, UnknownStreamError
 from penstock.core.events import TERMINAL, Entry, Seq, StreamId
-from penstock.streams.journal._live import Live
+from penstock.streams.journal._live import Flow, Live
 from penstock.streams.journal._records import Record, is_whole, parse
 from penstock.streams.journal.archive import Archive, read_at
 from penstock.streams.journal.index import StreamRow
@@ -18,6 +18,7 @@ POLL_SECONDS: Final = 0.05
 _CHUNK: Final = 256 * 1024
 _NONE: Final[tuple[Entry, ...]] = ()
 
+Sink = Callable[[Sequence[Entry]], bool]
 Look = Callable[[StreamId], Awaitable[Live | StreamRow]]
 """Finds a stream; one of another process that has died is closed first."""
 
@@ -63,6 +64,23 @@ class LocalReader:
                 raise
         self._over = True
         return _NONE
+
+    async def flow(self, sink: Sink) -> None:
+        """See the port."""
+        live = self._live
+        if self._over or live.erased or live.broken is not None or live.state != "live":
+            return
+        if live.seq != self._after:
+            return
+        flow = Flow(self._after, sink, self._loop.create_future())
+        live.flows.append(flow)
+        try:
+            await flow.ended
+        finally:
+            if flow in live.flows:
+                live.flows.remove(flow)
+            self._after = flow.seq
+            self._over = self._over or (live.state != "live" and live.seq == self._after)
 
     def close(self) -> None:
         """See the port."""
@@ -112,6 +130,11 @@ class FarReader:
         if found.info.state == "live":
             return Follower(found, self._after, self._archive)
         return found
+
+    async def flow(self, sink: Sink) -> None:
+        """See the port."""
+        if isinstance(self._source, LocalReader):
+            await self._source.flow(sink)
 
     def _took(self, found: Sequence[Entry]) -> Sequence[Entry]:
         if not found or isinstance(found[-1].event, TERMINAL):

@@ -232,9 +232,19 @@ class _Recovery:
             return
         if found is not None:
             found.add(segment, record)
-            if record.in_blob and not record.erased:
-                payload = data[record.payload : record.end]
-                found.blobs.append(json.decode(payload, BlobReference, InternalError))
+            if not record.erased and (record.in_blob or record.names_blobs):
+                self._blobs_of(data, record, found)
+
+    def _blobs_of(self, data: mmap.mmap, record: Record, found: Found) -> None:
+        if record.in_blob:
+            payload = data[record.payload : record.end]
+            found.blobs.append(json.decode(payload, BlobReference, InternalError))
+        if record.names_blobs:
+            whole = data[record.offset : record.end]
+            try:
+                found.blobs += self._archive.named(whole)
+            except GatewayError as error:
+                _log.warning("blobs of %s can't be told: %s", found.info.stream, error)
 
     def _head(self, data: mmap.mmap, segment: str, record: Record) -> Found | None:
         name = record.stream.decode()

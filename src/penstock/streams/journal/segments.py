@@ -46,7 +46,7 @@ class Appender:
         self._folder = folder
         self._mode = sync
         self._segment_bytes = segment_bytes
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._observe = observe_latency
         self._segment: Segment | None = None
         self._last_name = 0
@@ -229,7 +229,7 @@ class Appender:
             segment.size == 0
             or (
                 segment.size < self._segment_bytes
-                and self._now_ms() - segment.opened < self.max_age_ms
+                and self.now_ms() - segment.opened < self.max_age_ms
             )
         ):
             return segment
@@ -261,7 +261,7 @@ class Appender:
                 self.fail(error)
 
     def _begin(self) -> Segment:
-        self._last_name = max(self._now_ms(), self._last_name + 1)
+        self._last_name = max(self.now_ms(), self._last_name + 1)
         name = f"{self._last_name:014d}-{self.writer}{SUFFIX}"
         segment = Segment(self._folder, name, self._last_name)
         self.own[name] = segment

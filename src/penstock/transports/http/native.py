@@ -89,7 +89,7 @@ class Native:
             with Heartbeat(visit.connection, seconds, sse.HEARTBEAT_WITH_IDS) as heart:
                 take = Paced(watch.take, speed).take if speed else watch.take
                 pump = Pump(visit, native_frame, heart, abort_on_failure=False)
-                await pump.run(take, await take())
+                await pump.run(take, await take(), None if speed else watch.flow)
 
 
 def _after(visit: Visit) -> Seq:

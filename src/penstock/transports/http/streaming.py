@@ -22,6 +22,7 @@ from penstock.wire import native, ndjson, sse
 
 Take = Callable[[], Awaitable[Sequence[Entry]]]
 Frame = Callable[[Sequence[Entry]], bytes]
+Flow = Callable[[Callable[[Sequence[Entry]], bool]], Awaitable[None]]
 
 _QUIET: Final = frozenset({Start, Progress})
 _SLICE: Final = 512
@@ -173,7 +174,7 @@ async def stream_reply(
         if first is None:
             first = await watch.take()
         pump = Pump(visit, frame, heart, abort_on_failure=opening.abort_on_failure)
-        await pump.run(watch.take, first)
+        await pump.run(watch.take, first, watch.flow)
 
 
 async def start_stream(visit: Visit, content_type: bytes, headers: Headers) -> None:
@@ -199,14 +200,17 @@ class Pump:
         self._frame = frame
         self._heart = heart
         self._abort_on_failure = abort_on_failure
+        self._push = visit.connection.push
+        self._unsent = b""
+        self._left: Sequence[Entry] = ()
 
-    async def run(self, take: Take, entries: Sequence[Entry]) -> None:
-        """To the terminal, beginning with `entries`.
+    async def run(self, take: Take, entries: Sequence[Entry], flow: Flow | None = None) -> None:
+        """To the terminal, beginning with `entries`. With `flow`, most is written as it is logged.
 
         Raises `AbortedResponseError` after a failure that a clean end would hide.
         """
         visit, frame, touch = self._visit, self._frame, self._heart.touch
-        push = visit.connection.push
+        push = self._push
         while entries:
             if len(entries) > _SLICE:
                 entries = await self._in_slices(entries)
@@ -219,8 +223,33 @@ class Pump:
                 if not push(data):
                     await visit.write(data)
                 touch()
-            entries = await take()
+            entries = await (take() if flow is None else self._next(take, flow))
         await visit.finish(b"")
+
+    async def _next(self, take: Take, flow: Flow) -> Sequence[Entry]:
+        """What comes next that could not be written within the turn that logged it."""
+        await flow(self._at_once)
+        if self._unsent:
+            data, self._unsent = self._unsent, b""
+            await self._visit.write(data)
+            self._heart.touch()
+        if self._left:
+            left, self._left = self._left, ()
+            return left
+        return await take()
+
+    def _at_once(self, entries: Sequence[Entry]) -> bool:
+        """Writes a batch; false when the rest must wait: for the client, or for an end."""
+        if type(entries[-1].event) in TERMINAL or len(entries) > _SLICE:
+            self._left = entries
+            return False
+        data = self._frame(entries)
+        if data:
+            if not self._push(data):
+                self._unsent = data
+                return False
+            self._heart.touch()
+        return True
 
     async def _in_slices(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Writes all but the last slice."""
