@@ -14,7 +14,7 @@ from tests.integration.serving import Serving, free_port, serve
 
 from penstock import compose
 from penstock.cli.__main__ import main
-from penstock.config.schema import Config, Paths, Streams
+from penstock.config.schema import Config, Model, Paths, Streams
 from penstock.core import events as ev
 from penstock.core.errors import UnknownModelError
 from penstock.core.messages import say
@@ -174,6 +174,65 @@ async def test_a_created_model_runs_with_what_it_was_created_with(tmp_path: Path
         assert names == ["penstock-demo", "captain:latest", "penstock-demo:latest"]
         with pytest.raises(UnknownModelError):
             await gateway.submit(Request(model="pirate", messages=ask.messages), "native", LOCAL)
+
+
+async def test_aliases_and_bindings_reach_stored_models(tmp_path: Path):
+    aliases = {"short": Model(binding="embedded", name="pirate", temperature=0.0)}
+    config = Config(
+        paths=Paths(models_folder=str(tmp_path / "store")),
+        streams=Streams(log="memory"),
+        models=aliases,
+    )
+    store = compose.model_store(config)
+    work = Fetch(source="penstock-demo", system="You are a pirate.")
+    async for _ in store.fetch(Request(model="pirate", task="create", work=work)):
+        continue
+    hello = (say("user", "Hello!"),)
+    asks = [
+        Request(model="short", messages=hello),
+        Request(model="embedded/pirate", messages=hello),
+        Request(model="pirate", binding="embedded", messages=hello),
+    ]
+    async with compose.open_gateway(config, {}) as gateway:
+        for ask in asks:
+            head = await gateway.submit(ask, "native", LOCAL)
+            assert (head.binding, head.model) == ("embedded", "pirate:latest")
+            assert head.request.messages[0].text == "You are a pirate."
+            assert isinstance((await ended(gateway, head))[-1], ev.Done)
+        shared = gateway.questions.model_cards()
+        assert "short" in [card.name for card in shared]
+
+
+async def test_cancelling_a_pull_keeps_its_part(hub: Hub, tmp_path: Path):
+    hub.pace = 0.05
+    config = Config(
+        paths=Paths(models_folder=str(tmp_path / "store")), streams=Streams(log="memory")
+    )
+    async with compose.open_gateway(config, {}) as gateway:
+        head = await gateway.submit(Request(model=NAME, task="pull"), "native", LOCAL)
+        stream = ev.StreamId(head.stream)
+        watch = gateway.watch(stream, ev.BEGINNING)
+        while entries := await watch.take():
+            if any(isinstance(e.event, ev.Progress) and e.event.at > 0 for e in entries):
+                break
+        assert await gateway.cancel(stream, LOCAL)
+        watch.close()
+        said = await ended(gateway, head)
+        assert said[-1] == ev.Done(reason="cancelled")
+        (kept,) = parts(tmp_path)
+        assert kept > 0
+        hub.pace = 0.0
+        hub.ranges.clear()
+        again = await gateway.submit(Request(model=NAME, task="pull"), "native", LOCAL)
+        assert (await ended(gateway, again))[-1] == ev.Done(reason="stop")
+        assert hub.ranges == [f"bytes={kept}-"]
+        # Offered as soon as the end is told.
+        names = [card.name for card in (await gateway.find(Query("models"), LOCAL)).models]
+        assert names == ["penstock-demo", NAME]
+
+
+def parts(folder: Path) -> list[int]:
+    return [path.stat().st_size for path in (folder / "store" / "parts").glob("*.part")]
 
 
 async def ended(gateway: Gateway, head: Head) -> list[ev.Event]:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -324,12 +325,13 @@ class Gateway:
 
     async def _route(self, request: Request) -> tuple[Target, ...]:
         await self._stored.look()
-        try:
-            return self._current_router().route(request)
-        except (UnknownModelError, UnknownBindingError, ModalityError):
-            # Perhaps a binding is just coming up, or has learnt a model since it was last asked.
-            await self.bindings.started(within=STARTING_SECONDS)
-            await self.bindings.refresh(older_than=1.0)
+        # Perhaps a binding is just coming up, or has learnt a model since it was last asked.
+        with suppress(UnknownModelError, UnknownBindingError, ModalityError):
+            targets = self._current_router().route(request)
+            if not self._stored.is_early(targets):
+                return targets
+        await self.bindings.started(within=STARTING_SECONDS)
+        await self.bindings.refresh(older_than=1.0)
         try:
             return self._current_router().route(request)
         except UnknownModelError:

@@ -157,7 +157,7 @@ class Questions:
         )
 
     def _cards(self, binding: Binding) -> Sequence[ModelCard]:
-        return self._stored.cards(binding) or cards_of(binding)
+        return self._stored.cards(binding) if binding.models else cards_of(binding)
 
     async def _loaded(self, principal: Principal) -> tuple[LoadedModel, ...]:
         found: list[LoadedModel] = []

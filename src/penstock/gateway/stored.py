@@ -77,6 +77,17 @@ class Stored:
         served = any(o.binding == target.binding and stem in o.models for o in offers)
         return model if served else None
 
+    def is_early(self, targets: Sequence[Target]) -> bool:
+        """Whether one of them may be the store's, and its binding isn't up yet to say so."""
+        if not self._by_name:
+            return False
+        starting = {b.name for b in self._bindings.visible if b.state == "starting"}
+        return any(
+            target.binding in starting
+            and not self._by_name.keys().isdisjoint({target.model, f"{target.model}:latest"})
+            for target in targets
+        )
+
     def own(self, target: Target) -> str:
         """The name that the binding's engine knows."""
         model = self.find(target)

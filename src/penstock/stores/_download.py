@@ -170,6 +170,7 @@ class Download:
         tag = answer.headers.get("ETag", "")
         # A weak tag promises nothing about bytes: no use for ranges (RFC 9110, 13.1.5).
         if tag and not tag.startswith("W/"):
+            self._note.touch(mode=0o600)
             self._note.write_text(tag)
 
     def _check_range(self, said: str) -> None:

@@ -25,6 +25,7 @@ from penstock.core.stores import StoredModel
 from penstock.wire import json
 
 _ABANDONED_SECONDS: Final = 24 * 3600
+_FORGOTTEN_SECONDS: Final = 14 * _ABANDONED_SECONDS
 _JUST_NOW_NS: Final = 100_000_000
 _SUFFIX: Final = ".json"
 
@@ -127,11 +128,15 @@ class Folder:
         return self._parts / f"{token_hex(8)}.new"
 
     def prune(self) -> None:
-        """Forgets uploads that no model was made of, and what died while it was written."""
-        oldest = time.time() - _ABANDONED_SECONDS
-        for path in (*self._blobs.iterdir(), *self._parts.glob("*.new")):
+        """Forgets uploads that no model was made of and what died while it was written, after a
+        day; parts of downloads that nobody took up again, after two weeks.
+        """
+        now = time.time()
+        for path in (*self._blobs.iterdir(), *self._parts.iterdir()):
+            kept = path.suffix in {".part", ".etag"}
             with suppress(OSError):
-                if path.stat().st_mtime < oldest:
+                age = now - path.stat().st_mtime
+                if age > (_FORGOTTEN_SECONDS if kept else _ABANDONED_SECONDS):
                     path.unlink()
 
     # ── locks ────────────────────────────────────────────────────────────────────────────────────

@@ -132,7 +132,6 @@ class Contents:
         """An upload. Raises `InvalidRequestError` when its content is another,
         `RequestTooLargeError` past `most` bytes.
         """
-        await asyncio.to_thread(self._folder.prune)
         check_room(self._folder.files, 0, self._free)
         fresh, digest, size, checked = self._folder.fresh(), hashlib.sha256(), 0, 0
         try:

@@ -73,7 +73,7 @@ class Models:
         disk.
         """
         digest = _folder.digest(sha256, "digest")
-        await asyncio.to_thread(self._folder.make)
+        await asyncio.to_thread(self._make)
         await self._contents.put(digest, chunks, MOST_BLOB_BYTES)
 
     async def fetch(self, request: Request) -> AsyncIterator[Sequence[Event]]:
@@ -85,7 +85,7 @@ class Models:
                 param="model",
             )
         name = _names.full(request.model)
-        await asyncio.to_thread(self._folder.make)
+        await asyncio.to_thread(self._make)
         work = request.work or Fetch()
         batches = self._create(name, work) if request.task == "create" else self._pull(name)
         async with aclosing(batches):
@@ -99,13 +99,17 @@ class Models:
         Raises `ConfigError` that says what is wrong with the file.
         """
         name = _names.full(name)
-        await asyncio.to_thread(self._folder.make)
+        await asyncio.to_thread(self._make)
         async with aclosing(self._take_in(path, name)) as batches:
             async for batch in batches:
                 yield batch
         yield [*say("success"), Done(reason="stop")]
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    def _make(self) -> None:
+        self._folder.make()
+        self._folder.prune()
 
     async def _pull(self, name: str) -> Batches:
         wanted = _names.on_hub(name)

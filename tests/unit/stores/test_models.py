@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -92,6 +94,10 @@ def start(header: str | None) -> int:
 
 def files(store: Models) -> list[str]:
     return [path.name for path in Path(store.folder).iterdir()]
+
+
+def listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
 
 
 def part(store: Models) -> Path:
@@ -410,6 +416,22 @@ async def test_a_name_is_no_path(store: Models, name: str):
     for attempt in (store.delete(name), store.copy("one", name)):
         with pytest.raises(InvalidRequestError):
             await attempt
+
+
+async def test_what_was_abandoned_is_forgotten(store: Models, hub: Hub):
+    root = Path(store.folder).parent
+    await pull(store)
+    day = 24 * 3600
+    aged = {"blobs/a": 2, "blobs/b": 0, "parts/c.new": 2, "parts/d.part": 2, "parts/e.part": 15}
+    for name, days in aged.items():
+        (root / name).touch()
+        then = time.time() - days * day - 60
+        os.utime(root / name, (then, then))
+    await pull(store)
+    left = {
+        str(path.relative_to(root)) for kind in ("blobs", "parts") for path in listed(root / kind)
+    }
+    assert left == {"blobs/b", "parts/d.part"}
 
 
 async def test_another_process_sees_it(tmp_path: Path):
