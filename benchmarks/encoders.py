@@ -24,6 +24,8 @@ def measure() -> Iterator[Figure]:
         batches = [entries[at : at + batch] for at in range(0, len(entries), batch)]
         for name in sorted(registry.names("dialects")):
             dialect: Dialect = registry.load("dialects", name).Dialect()
+            if not any(route.operation == "generate" for route in dialect.routes):
+                continue
             rate = median(_rate(_renderer(dialect), batches) for _ in range(TURNS))
             yield Figure(name=f"encode.{name}.by{batch}.events_s", value=rate, unit="/s")
         rate = median(_rate(native_frame, batches) for _ in range(TURNS))

@@ -6,6 +6,7 @@
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -44,11 +45,18 @@ def cli_markdown() -> str:
     parts = [CLI_HEAD]
     context = click.Context(command, info_name="penstock", max_content_width=88, terminal_width=88)
     parts.append(block(command.get_help(context)))
-    for name in command.commands:
-        one = command.commands[name]
-        inner = click.Context(one, parent=context, info_name=name, terminal_width=88)
-        parts.append(f"## `penstock {name}`\n\n" + block(one.get_help(inner)))
+    parts += _below(command, context, "penstock")
     return "\n\n".join(parts) + "\n"
+
+
+def _below(group: click.Group, context: click.Context, path: str) -> Iterator[str]:
+    """Every command of a group, and of the groups in it."""
+    for name, one in group.commands.items():
+        inner = click.Context(one, parent=context, info_name=name, terminal_width=88)
+        depth = "#" * (len(path.split()) + 1)
+        yield f"{depth} `{path} {name}`\n\n" + block(one.get_help(inner))
+        if isinstance(one, click.Group):
+            yield from _below(one, inner, f"{path} {name}")
 
 
 def block(text: str) -> str:

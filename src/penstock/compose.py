@@ -20,6 +20,7 @@ from penstock.core.stores import ModelStore
 from penstock.gateway.bindings import Binding
 from penstock.gateway.gateway import Gateway, Parts, now_ms
 from penstock.gateway.metrics import Metrics
+from penstock.stores import LateKeys, LateSessions
 from penstock.stores.models import Models
 
 EMBEDDED: Final = Path(__file__).parent / "models"
@@ -52,11 +53,13 @@ def implicit_bindings(environment: Mapping[str, str]) -> dict[str, dict[str, obj
 
 @asynccontextmanager
 async def open_gateway(
-    config: Config, environment: Mapping[str, str] | None = None
+    config: Config, environment: Mapping[str, str] | None = None, *, stored_keys: bool = True
 ) -> AsyncIterator[Gateway]:
     """A gateway on this configuration, in this process. Its bindings come up in the background.
 
-    Raises `ConfigError` for what is wrong before anything starts.
+    `stored_keys=False`: nobody will present a key, so the store of keys need not be opened. Raises
+    `ConfigError` for what is wrong before anything starts, `UnavailableError` when the keys can't
+    be read.
     """
     environment = os.environ if environment is None else environment
     metrics = Metrics()
@@ -74,6 +77,8 @@ async def open_gateway(
         version=version("penstock"),
         metrics=metrics,
         models=store,
+        sessions=LateSessions(config.stores, paths.stores_file()),
+        keys=LateKeys(config.stores, paths.stores_file()) if stored_keys else None,
     )
     async with Gateway(parts) as gateway:
         yield gateway
@@ -85,7 +90,7 @@ async def serve(
     environment: Mapping[str, str] | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM. `on_ready` is called once connections are accepted."""
-    check_exposure(config)
+    await check_exposure(config)
     app_module = registry.load("transports", "http")
     async with open_gateway(config, environment) as gateway:
         app = app_module.create_app(gateway, config.server)
@@ -104,17 +109,26 @@ def serving_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def check_exposure(config: Config) -> None:
+async def check_exposure(config: Config) -> None:
     """Raises `ConfigError` when the gateway would be open to the network without a key."""
     server, security = config.server, config.security
     keyed = security.allowed_api_keys or security.admin_keys
-    if keyed or server.insecure or is_loopback(server.host):
+    if keyed or server.insecure or is_loopback(server.host) or await _has_stored_keys(config):
         return
     raise ConfigError(
-        f"server.host is {server.host!r}, which others can reach, and no key is configured: set "
-        "[security] allowed_api_keys, or start with --insecure if everybody may use it",
+        f"server.host is {server.host!r}, which others can reach, and there is no key: make one "
+        "with `penstock keys create`, set [security] allowed_api_keys, or start with --insecure if "
+        "everybody may use it",
         param="server.host",
     )
+
+
+async def _has_stored_keys(config: Config) -> bool:
+    keys = LateKeys(config.stores, paths.stores_file())
+    try:
+        return bool(await keys.all())
+    finally:
+        await keys.aclose()
 
 
 def is_loopback(host: str) -> bool:

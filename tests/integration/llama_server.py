@@ -1,4 +1,4 @@
-"""llama.cpp's own HTTP server, as a program: `python llama_server.py MODEL KEY`.
+"""llama.cpp's own HTTP server, as a program: `python llama_server.py MODEL KEY [embedding]`.
 
 Writes its address to standard output, and ends when standard input does.
 """
@@ -18,6 +18,9 @@ if __name__ == "__main__":
     params.n_parallel = 2
     params.warmup = False
     params.use_jinja = True
+    if sys.argv[3:] == ["embedding"]:
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     server = xllamacpp.Server(params)
     sys.stdout.write(server.listening_address + "\n")
     sys.stdout.flush()

@@ -133,7 +133,7 @@ def test_the_banner_says_it_all_and_its_line_streams(server: Serving):
     said = server.said
     for word in (
         f"listens on {server.url}", str(server.streams), "embedded (llamacpp) up: penstock-demo",
-        "needed; put one of [security]'s into PENSTOCK_KEY",
+        "needed; put one of [security]'s or of `penstock keys` into PENSTOCK_KEY",
     ):  # fmt: skip
         assert word in said
     (line,) = [line.strip() for line in said.splitlines() if line.strip().startswith("curl -N ")]

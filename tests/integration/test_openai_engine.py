@@ -4,10 +4,12 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 import penstock
 from penstock.core.errors import (
@@ -15,11 +17,14 @@ from penstock.core.errors import (
     EngineRefusedError,
     GatewayError,
     InvalidRequestError,
+    ModalityError,
+    UnsupportedParameterError,
 )
 from penstock.core.events import Done, Entry, Finish, ReasoningDelta, Seq, TextDelta, Usage
 from penstock.core.folding import Reply, fold
 from penstock.core.messages import Message, TextPart, ToolCall, say
 from penstock.core.ports import Timeouts
+from penstock.core.queries import EmbedAsk, TokensAsk
 from penstock.core.request import ReplyFormat, Request, Sampling, ToolSpec
 from penstock.core.secrets import Secret
 from penstock.engines.openai import Config, Engine
@@ -42,11 +47,14 @@ PERSON = json.raw(
 )
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+@contextmanager
+def serving(*more: str) -> Iterator[str]:
     program = [sys.executable, str(Path(__file__).parent / "llama_server.py"), str(MODEL), KEY]
     with subprocess.Popen(
-        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*program, *more],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as server:
         assert server.stdout is not None
         assert server.stdin is not None
@@ -60,6 +68,18 @@ def url() -> Iterator[str]:
                 server.wait(10)
             except subprocess.TimeoutExpired:
                 server.kill()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def embedding_url() -> Iterator[str]:
+    with serving("embedding") as address:
+        yield address
 
 
 @pytest.fixture
@@ -221,3 +241,93 @@ class TestContract(EngineContract):
             broken=lambda: Engine(Config(url=url, key=Secret("no")), Timeouts()),
             request=asking("Tell me a story about a dragon"),
         )
+
+
+# ── raw texts, tokens, vectors ───────────────────────────────────────────────────────────────────
+
+WRITTEN = "<|im_start|>user\nWho are you?<|im_end|>\n<|im_start|>assistant\n"
+
+
+async def folded(engine: Engine, request: Request) -> Reply:
+    events = said(await play(engine, request))
+    return fold([Entry(Seq(n), 0, event) for n, event in enumerate(events, 1)])
+
+
+async def test_a_raw_text_is_continued_as_it_is(engine: Engine) -> None:
+    asked = Request(messages=(say("user", "Who are you?"),), sampling=GREEDY)
+    known = await folded(engine, asked)
+    found = await folded(
+        engine, Request(messages=(say("user", WRITTEN),), sampling=GREEDY, raw=True)
+    )
+    assert found.first.text == known.first.text != ""
+    assert found.first.reason == "stop"
+    assert found.usage is not None
+    assert known.usage is not None
+    assert found.usage.input_tokens == known.usage.input_tokens
+
+
+async def test_raw_logprobs_stops_and_limits(engine: Engine) -> None:
+    sampling = Sampling(temperature=0, max_tokens=4, logprobs=True, top_logprobs=2)
+    asked = Request(messages=(say("user", WRITTEN),), sampling=sampling, raw=True)
+    found = await folded(engine, asked)
+    tokens = [
+        token
+        for array in found.first.logprobs
+        for token in json.decode(bytes(array), list[dict[str, object]], InvalidRequestError)
+    ]
+    assert "".join(str(token["token"]) for token in tokens) == found.first.text
+    assert found.first.reason == "length"
+    assert found.usage is not None
+    assert found.usage.output_tokens == 4
+
+
+async def test_no_thinking_is_said_to_the_template(url: str) -> None:
+    config = Config(url=url, key=Secret(KEY), effort_field="chat_template_kwargs")
+    engine = Engine(config, Timeouts())
+    question = Request(messages=(say("user", "How many is 2 and 3? /think"),), sampling=GREEDY)
+    try:
+        thinking = await folded(engine, question)
+        off = await folded(engine, replace(question, effort="none"))
+    finally:
+        await engine.aclose()
+    assert thinking.first.reasoning
+    assert not off.first.reasoning
+
+
+@pytest.mark.parametrize("text", ["", "Hello wörld", "日本語 🎉"])
+async def test_tokens_come_back_as_the_text(engine: Engine, text: str) -> None:
+    tokens = tuple(await engine.tokenize(TokensAsk(text=text)))
+    assert bool(tokens) == bool(text)
+    assert await engine.detokenize(TokensAsk(tokens=tokens)) == text
+
+
+@pytest.mark.parametrize("token", [-1, 100_000])
+async def test_an_id_that_there_is_not(engine: Engine, token: int) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        await engine.detokenize(TokensAsk(tokens=(token,)))
+    assert caught.value.param == "tokens"
+
+
+async def test_an_end_of_text_can_not_be_added(engine: Engine) -> None:
+    with pytest.raises(UnsupportedParameterError) as caught:
+        await engine.tokenize(TokensAsk(text="x", add_eos=True))
+    assert caught.value.param == "add_eos"
+
+
+async def test_vectors(embedding_url: str) -> None:
+    engine = Engine(Config(url=embedding_url, key=Secret(KEY)), Timeouts())
+    try:
+        found = await engine.embed(EmbedAsk(texts=("a cat", "a dog")))
+        assert [len(vector) for vector in found.vectors] == [256, 256]
+        assert found.input_tokens > 1
+        assert (await engine.embed(EmbedAsk())).vectors == ()
+        with pytest.raises(InvalidRequestError) as caught:
+            await engine.embed(EmbedAsk(texts=("",), param="prompt"))
+        assert caught.value.param == "prompt"
+    finally:
+        await engine.aclose()
+
+
+async def test_a_server_that_makes_no_vectors(engine: Engine) -> None:
+    with pytest.raises(ModalityError):
+        await engine.embed(EmbedAsk(texts=("x",)))

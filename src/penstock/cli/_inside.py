@@ -30,7 +30,7 @@ _STARTING_SECONDS: Final = 10.0
 async def open_inside(config: Config) -> AsyncIterator["Inside"]:
     """A gateway that lives as long as the command."""
     try:
-        async with compose.open_gateway(config) as gateway:
+        async with compose.open_gateway(config, stored_keys=False) as gateway:
             yield Inside(gateway)
     except BaseExceptionGroup as group:
         raise single(group) from group

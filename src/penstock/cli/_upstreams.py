@@ -18,7 +18,7 @@ async def check_bindings(config: Config, environment: Mapping[str, str]) -> list
     """Names, exposure, and every binding started and asked what it offers."""
     found: list[Finding] = []
     try:
-        compose.check_exposure(config)
+        await compose.check_exposure(config)
     except GatewayError as error:
         found.append(Finding("exposure", "broken", error.message, "see [security]"))
     try:

@@ -119,7 +119,7 @@ def curl(url: str, *, key_required: bool) -> str:
 
 def _key_line(config: Config, *, needed: bool) -> str:
     if needed:
-        return f"needed; put one of [security]'s into {KEY_VARIABLE}"
+        return f"needed; put one of [security]'s or of `penstock keys` into {KEY_VARIABLE}"
     if config.server.insecure:
         return "none: everybody who reaches this address may use it (insecure)"
     return "none needed; only this machine can connect"

@@ -34,6 +34,11 @@ def streams_folder(config: Config) -> Path:
     return Path(chosen).expanduser() if chosen else state_folder() / "streams"
 
 
+def stores_file() -> Path:
+    """SQLite's file of sessions and keys, unless `[stores] url` names another database."""
+    return data_folder() / "stores.sqlite"
+
+
 def personalities_folder(config: Config) -> Path | None:
     """`[paths] personalities_folder`, if there is one."""
     chosen = config.paths.personalities_folder

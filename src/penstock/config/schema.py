@@ -204,6 +204,36 @@ class Streams(_Section, frozen=True):
     linger_seconds: Annotated[Positive, Meta(description="How long `linger` waits.")] = 60.0
 
 
+class Sessions(_Section, frozen=True):
+    """Conversations that the gateway keeps: one turn at a time in each."""
+
+    busy: Annotated[
+        Literal["refuse", "queue"],
+        Meta(
+            description="What happens to a message while an answer in its session still runs: "
+            "`refuse` it with 409 and `Retry-After`, or `queue` it."
+        ),
+    ] = "refuse"
+    max_waiting: Annotated[
+        Count, Meta(description="Messages that may wait in one session; more are refused.")
+    ] = 8
+    wait_seconds: Annotated[
+        Positive, Meta(description="How long a message waits for its turn; then it is refused.")
+    ] = 60.0
+
+
+class Stores(_Section, frozen=True):
+    """The database of sessions and keys."""
+
+    url: Annotated[
+        Secret | None,
+        Meta(
+            description="`postgresql://USER:PASSWORD@HOST/NAME`, or `sqlite:////PATH`; default: "
+            "`penstock/stores.sqlite` in the data folder. It is never shown."
+        ),
+    ] = None
+
+
 class Paths(_Section, frozen=True):
     """Folders of yours that the gateway reads."""
 
@@ -257,6 +287,8 @@ class Config(_Section, frozen=True):
     models: dict[str, Model] = {}
     personalities: dict[str, PersonalityTable] = {}
     streams: Streams = Streams()
+    sessions: Sessions = Sessions()
+    stores: Stores = Stores()
     timeouts: Timeouts = Timeouts()
     paths: Paths = Paths()
     client: Client = Client()

@@ -37,8 +37,9 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 class Start(_Event, frozen=True, tag="start", gc=False):
     """Always first. Carries every id and clock value that a dialect may need to render.
 
-    `asked` is the model that the client named, `binding` and `model` are what answers;
-    `created` is in milliseconds since the epoch.
+    `asked` is the model that the client named, `binding` and `model` are what answers, `engine` is
+    the kind of that binding (empty in logs older than it); `created` is in milliseconds since the
+    epoch.
     """
 
     stream: str
@@ -46,6 +47,7 @@ class Start(_Event, frozen=True, tag="start", gc=False):
     binding: str
     model: str
     created: int
+    engine: str = ""
 
 
 class Progress(_Event, frozen=True, tag="progress"):

@@ -22,7 +22,7 @@ class ImagePart(
 
     url: str | None = None
     blob: Blob | None = None
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: Literal["auto", "low", "high", "original"] | None = None
 
 
 Part = TextPart | ImagePart

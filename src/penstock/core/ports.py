@@ -158,11 +158,14 @@ class Opening(msgspec.Struct, frozen=True):
 
     `abort_on_failure`: after a `Failed` event the connection is reset, because the clients of this
     dialect would take a clean close for success. `headers` are added to those of every stream.
+    `most_bytes`: the longest write, for clients that can't read an event from two reads; whole
+    events only, and one that is longer by itself is a write of its own. 0: no limit.
     """
 
     framing: FramingName
     abort_on_failure: bool
     headers: Mapping[str, str] = {}
+    most_bytes: int = 0
 
 
 class Encoder(Protocol):

@@ -131,13 +131,15 @@ class Query(msgspec.Struct, frozen=True):
     """A question that starts no stream.
 
     `name`: the model or binding it is about. `ask`: what else it says, where its operation needs
-    more. `form`: the dialect's own note on how to answer; the gateway never reads it.
+    more. `form`: the dialect's own note on how to answer; the gateway never reads it. `ignored`:
+    published hints that were not honoured, named in the answer.
     """
 
     operation: Operation
     name: str = ""
     ask: Ask | None = None
     form: str = ""
+    ignored: tuple[str, ...] = ()
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):

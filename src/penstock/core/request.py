@@ -82,7 +82,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reader, kept so that the stream can be rendered tomorrow as it was today; `legacy` marks lollms'
     old `prompt` form, `plain` one that takes its whole answer as bare text. `form`: the dialect's
     own note on which of its shapes was asked for; the gateway never reads it. `ignored`: published
-    hints that were not honoured, named in the answer.
+    hints that were not honoured, named in the answer. `effort_hint`: how the client spelled
+    `effort`, where that is only a hint (`enable_thinking`): an engine that can't be told to think
+    or not to think runs the request without it.
 
     `raw`: the text of the only message goes to the model as it is, without a chat template, and
     `suffix` is what is to come after the answer. `continues`: the id of one's own stream, whose
@@ -101,6 +103,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parallel_tool_calls: bool | None = None
     reply_format: ReplyFormat | None = None
     effort: Effort | None = None
+    effort_hint: str = ""
     choices: int = 1
     binding: str | None = None
     personality: str | None = None

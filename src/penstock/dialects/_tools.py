@@ -35,11 +35,26 @@ class NamedFunction(msgspec.Struct, frozen=True):
     name: str
 
 
+class AllowedTool(msgspec.Struct, frozen=True):
+    """A tool, named again. Only `function` is known."""
+
+    type: str = "function"
+    function: NamedFunction | None = None
+
+
+class AllowedTools(msgspec.Struct, frozen=True):
+    """Which of the tools may be called this time."""
+
+    mode: Literal["auto", "required"]
+    tools: tuple[AllowedTool, ...]
+
+
 class NamedChoice(msgspec.Struct, frozen=True):
     """A tool choice that is an object."""
 
     type: str = "function"
     function: NamedFunction | None = None
+    allowed_tools: AllowedTools | None = None
 
 
 Choice = Literal["none", "auto", "required"] | NamedChoice
@@ -106,6 +121,32 @@ def choice(asked: Choice | None, tools: tuple[ToolSpec, ...], at: str) -> ToolCh
     if asked.function.name not in {tool.name for tool in tools}:
         raise InvalidRequestError(f"{at}: no tool is named {asked.function.name!r}", param=at)
     return ToolChoice(mode="required", name=asked.function.name)
+
+
+def offer(
+    asked: Choice | None, tools: tuple[ToolSpec, ...], at: str
+) -> tuple[tuple[ToolSpec, ...], ToolChoice | None]:
+    """The tools and the choice among them; `allowed_tools` leaves the others out.
+
+    OpenAI's own difference, that the model still reads the others so that its cache stays, changes
+    no answer.
+    """
+    if not isinstance(asked, NamedChoice) or asked.type != "allowed_tools":
+        return tools, choice(asked, tools, at)
+    within = f"{at}.allowed_tools"
+    if asked.allowed_tools is None:
+        raise InvalidRequestError(f"{within} is missing", param=within)
+    names: set[str] = set()
+    for n, tool in enumerate(asked.allowed_tools.tools):
+        name = tool.function.name if tool.function is not None else ""
+        if name not in {spec.name for spec in tools}:
+            param = f"{within}.tools[{n}]"
+            raise InvalidRequestError(f"{param}: no tool is named {name!r}", param=param)
+        names.add(name)
+    if not names:
+        raise InvalidRequestError(f"{within}.tools must not be empty", param=f"{within}.tools")
+    allowed = tuple(tool for tool in tools if tool.name in names)
+    return allowed, choice(asked.allowed_tools.mode, allowed, at)
 
 
 def arguments(text: str) -> Raw | str:

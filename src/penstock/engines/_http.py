@@ -9,7 +9,7 @@ from urllib.request import getproxies_environment
 
 import aiohttp
 
-from penstock.core.errors import ConfigError, EngineProtocolError, GatewayError
+from penstock.core.errors import ConfigError, EngineProtocolError, GatewayError, UnknownModelError
 from penstock.core.ports import Timeouts
 from penstock.core.secrets import Secret
 from penstock.engines._aiohttp import AiohttpCarrier
@@ -167,6 +167,26 @@ class Upstream:
                     return await Reply(answer, self.address).whole()
                 finally:
                     answer.close()
+
+    async def ask(self, path: str, body: bytes) -> bytes | None:
+        """A whole answer of status 200 to a JSON body; none when the server can't do such things.
+
+        That is no such route, or 501. An unknown model stays `UnknownModelError`.
+        """
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        with our_errors(self.address):
+            async with asyncio.timeout(self._timeouts.connect + self._timeouts.first_token):
+                answer = await self._request("POST", path, body, headers)
+                reply = Reply(answer, self.address)
+                try:
+                    if answer.status == 200:
+                        return await reply.whole()
+                    error = await self._refusal(answer)
+                finally:
+                    answer.close()
+        if answer.status in (404, 405, 501) and not isinstance(error, UnknownModelError):
+            return None
+        raise error
 
     async def aclose(self) -> None:
         """Closes every connection. Idempotent."""

@@ -152,13 +152,17 @@ class LlamaServer:
         self._library = None
 
 
+def context_of(file: ModelFile, asked: int | None) -> int:
+    """Tokens that one conversation has. `asked`: the setting, if there is one."""
+    return asked or min(file.context_length or _CONTEXT, _CONTEXT)
+
+
 def _parameters(name: str, file: ModelFile, settings: Settings) -> xllamacpp.CommonParams:
     params = xllamacpp.CommonParams()
     params.model.path = str(file.path)
     params.model_alias = {name}
-    own = file.context_length or _CONTEXT
     params.n_parallel = settings.parallel
-    params.n_ctx = (settings.context or min(own, _CONTEXT)) * settings.parallel
+    params.n_ctx = context_of(file, settings.context) * settings.parallel
     params.cache_ram_mib = settings.prompt_cache_mib
     # A second thread waits longer for the first than a small model computes.
     threads = settings.threads or (1 if file.size < _SMALL_MODEL else None)

@@ -7,6 +7,7 @@ from msgspec import UNSET, Raw
 from penstock.core.errors import InvalidRequestError, UnsupportedParameterError
 from penstock.core.messages import ImagePart, Message, ToolCall
 from penstock.core.request import ReplyFormat, Request, Sampling, ToolSpec
+from penstock.engines import _raw_body
 from penstock.wire import json
 
 _OPTIONS: Final = {
@@ -44,6 +45,30 @@ def body(request: Request, context_size: int | None = None) -> dict[str, object]
         found["format"] = _format(request.reply_format)
     if request.effort is not None:
         found["think"] = _THINK.get(request.effort, request.effort)
+    options = _options(request.sampling)
+    if context_size is not None:
+        options["num_ctx"] = context_size
+    if options:
+        found["options"] = options
+    return found
+
+
+def raw(request: Request, context_size: int | None = None) -> dict[str, object]:
+    """The body of `POST /api/generate` for a text as it is.
+
+    With a `suffix` Ollama's own template puts the two around the gap: `raw` would drop it.
+    """
+    found: dict[str, object] = {
+        "model": request.model,
+        "prompt": _raw_body.text(request),
+        "stream": True,
+    }
+    if request.suffix is not None:
+        found["suffix"] = request.suffix
+    else:
+        found["raw"] = True
+    if request.reply_format is not None:
+        found["format"] = _format(request.reply_format)
     options = _options(request.sampling)
     if context_size is not None:
         options["num_ctx"] = context_size

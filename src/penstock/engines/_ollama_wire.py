@@ -1,4 +1,4 @@
-"""The lines of Ollama's `/api/chat` as events (Ollama's docs/api.md). Sans I/O."""
+"""The lines of Ollama's `/api/chat` and `/api/generate` as events (its docs/api.md). Sans I/O."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -33,6 +33,7 @@ class _Message(msgspec.Struct, frozen=True):
 
 class _Line(msgspec.Struct, frozen=True):
     message: _Message | None = None
+    response: str | None = None
     done: bool | None = None
     done_reason: str | None = None
     error: object = None
@@ -68,6 +69,8 @@ class Lines:
             found: list[ev.Event] = []
             if line.message is not None:
                 self._message(line.message, found)
+            if line.response:
+                found.append(ev.TextDelta(part=_parts.TEXT, text=line.response))
         except EngineProtocolError as error:
             return self._fail(f"the upstream sent a line that makes no sense: {error.message}")
         if line.done:

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
+import msgspec
+
 from penstock.core.cards import ModelCard
 from penstock.core.errors import (
     ConfigError,
@@ -32,7 +34,7 @@ from penstock.engines import (
 from penstock.engines._gguf import ModelFile
 from penstock.engines._llama_config import Config as Config
 from penstock.engines._llama_facts import Known
-from penstock.engines._llama_server import LlamaServer, Settings
+from penstock.engines._llama_server import LlamaServer, Settings, context_of
 from penstock.engines._llama_shelf import Model, Shelf
 from penstock.engines._openai_wire import Chunks
 from penstock.engines._slots import Ticket
@@ -232,10 +234,16 @@ class Engine:
         return self._own | more
 
     async def models(self) -> Sequence[ModelCard]:
-        """All models of the path and the folder, loaded or not."""
+        """All models of the path and the folder, with the context that they have here."""
         shelf = await self._ready()
         await self._look_again(shelf)
-        return [_llama_files.card(name, model.file) for name, model in shelf.models.items()]
+        return [
+            msgspec.structs.replace(
+                _llama_files.card(name, model.file),
+                context_size=context_of(model.file, self._config.context),
+            )
+            for name, model in shelf.models.items()
+        ]
 
     # ── tokens and vectors ───────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,4 @@
-"""Ollama, over its native `/api/chat`."""
+"""Ollama, over its native API."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, ClassVar
@@ -7,14 +7,22 @@ import msgspec
 from msgspec import Meta
 
 from penstock.core.cards import ModelCard
-from penstock.core.errors import BindingDownError, EngineProtocolError, GatewayError
+from penstock.core.errors import (
+    BindingDownError,
+    EngineProtocolError,
+    GatewayError,
+    InvalidRequestError,
+    ModalityError,
+    UnknownModelError,
+)
 from penstock.core.events import Event
 from penstock.core.ports import Timeouts
+from penstock.core.queries import EmbedAsk, Embedded, LoadedModel, ModelDetails
 from penstock.core.request import Modality, Request
 from penstock.core.secrets import Secret
 from penstock.engines._http import Upstream
-from penstock.engines._ollama_body import body
-from penstock.engines._ollama_models import cards
+from penstock.engines._ollama_body import body, raw
+from penstock.engines._ollama_models import cards, details, running, vectors
 from penstock.engines._ollama_wire import Lines
 from penstock.engines._reading import JsonLines
 from penstock.wire import json
@@ -84,6 +92,8 @@ class Engine:
             "reply_format",
             "effort",
             "images",
+            "raw",
+            "suffix",
         }
     )
     outputs: ClassVar[tuple[Modality, ...]] = ("text",)
@@ -115,8 +125,9 @@ class Engine:
         """Runs `request`; see `core.ports.Engine`."""
         config, upstream = self._config, self._upstream
         sent = json.encode(self._body(request))
-        said = Lines(think_tags=config.think_tags, mask=upstream.masked)
-        async with upstream.post("api/chat", sent, "application/x-ndjson") as reply:
+        said = Lines(think_tags=config.think_tags and not request.raw, mask=upstream.masked)
+        path = "api/generate" if request.raw else "api/chat"
+        async with upstream.post(path, sent, "application/x-ndjson") as reply:
             if "html" in reply.media_type:
                 raise EngineProtocolError("the upstream answered with a web page, is `url` right?")
             yield ()
@@ -141,15 +152,70 @@ class Engine:
         except GatewayError as error:
             raise BindingDownError(error.message) from error
 
+    async def embed(self, ask: EmbedAsk) -> Embedded:
+        """`POST /api/embed`. Raises `ModalityError` at a server that has no such route."""
+        config = self._config
+        if not ask.texts:
+            return Embedded(vectors=(), input_tokens=0)
+        sent: dict[str, object] = {
+            "model": self._named(ask.model),
+            "input": ask.texts,
+            "truncate": ask.truncate,
+        }
+        if ask.dimensions is not None:
+            sent["dimensions"] = ask.dimensions
+        if config.context_size is not None:
+            sent["options"] = {"num_ctx": config.context_size}
+        if config.keep_alive is not None:
+            sent["keep_alive"] = config.keep_alive
+        try:
+            data = await self._upstream.ask("api/embed", json.encode(sent))
+        except InvalidRequestError as error:
+            raise type(error)(error.message, param=error.param or ask.param) from error
+        if data is None:
+            raise ModalityError("this server makes no embeddings")
+        return vectors(data, len(ask.texts))
+
+    async def describe(self, model: str) -> ModelDetails:
+        """What `/api/show` says. Raises `UnknownModelError`."""
+        name = self._named(model)
+        data = await self._upstream.ask("api/show", json.encode({"model": name}))
+        if data is None:
+            raise UnknownModelError(f"the upstream has no model {name!r}", param="model")
+        return details(name, data)
+
+    async def loaded(self) -> Sequence[LoadedModel]:
+        """What `/api/ps` lists; nothing at a server that has no such list."""
+        data = await self._upstream.get("api/ps")
+        return running(data) if data is not None else ()
+
+    async def load(self, model: str) -> None:
+        """A chat without messages, as Ollama has it."""
+        keep = self._config.keep_alive
+        await self._keep(model, {} if keep is None else {"keep_alive": keep})
+
+    async def unload(self, model: str) -> None:
+        """The same, to be kept for no time."""
+        await self._keep(model, {"keep_alive": 0})
+
+    async def _keep(self, model: str, more: dict[str, object]) -> None:
+        name = self._named(model)
+        sent = {"model": name, "messages": [], "stream": False, **more}
+        if await self._upstream.ask("api/chat", json.encode(sent)) is None:
+            raise UnknownModelError(f"the upstream has no model {name!r}", param="model")
+
+    def _named(self, model: str) -> str:
+        return model or self._config.model or ""
+
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._upstream.aclose()
 
     def _body(self, request: Request) -> dict[str, object]:
         config = self._config
-        found = body(request, config.context_size)
-        if not request.model:
-            found["model"] = config.model or ""
+        make = raw if request.raw else body
+        found = make(request, config.context_size)
+        found["model"] = self._named(request.model)
         if config.keep_alive is not None:
             found["keep_alive"] = config.keep_alive
         return found

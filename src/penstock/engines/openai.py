@@ -18,16 +18,17 @@ from penstock.core.errors import (
 )
 from penstock.core.events import Event
 from penstock.core.ports import Timeouts
+from penstock.core.queries import EmbedAsk, Embedded, TokensAsk
 from penstock.core.request import Modality, Request
 from penstock.core.secrets import Secret
-from penstock.engines import _openai_models
+from penstock.engines import _openai_asks, _openai_models, _raw_body
 from penstock.engines._http import Reply, Upstream
 from penstock.engines._openai_wire import Chunks, body
 from penstock.engines._reading import Events
 from penstock.wire import json
 from penstock.wire.sse import ServerSentEvent
 
-Extra = Literal["top_k", "min_p", "repeat_penalty", "repetition_penalty", "repeat_last_n"]
+Extra = Literal["top_k", "min_p", "repeat_penalty", "repetition_penalty", "repeat_last_n", "suffix"]
 
 _CARDS_SECONDS: Final = 30.0
 _DONE: Final = b"[DONE]"
@@ -64,8 +65,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     extra_parameters: Annotated[
         tuple[Extra, ...],
         Meta(
-            description="Sampling parameters that this server takes beyond OpenAI's own. For "
-            "`repeat_penalty` vLLM's name is `repetition_penalty`."
+            description="Parameters that this server takes beyond OpenAI's own. For "
+            "`repeat_penalty` vLLM's name is `repetition_penalty`. `suffix` (of raw completions) "
+            "is OpenAI's own, but most other servers drop it without a word."
         ),
     ] = ()
     max_tokens_field: Annotated[
@@ -75,6 +77,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "`max_completion_tokens` at api.openai.com, `max_tokens` elsewhere."
         ),
     ] = None
+    effort_field: Annotated[
+        Literal["reasoning_effort", "chat_template_kwargs"],
+        Meta(
+            description="How much to think is said in OpenAI's field, or as vLLM, SGLang and "
+            "llama-server have it: to the model's template, as `enable_thinking`."
+        ),
+    ] = "reasoning_effort"
     verify_tls: Annotated[bool, Meta(description="Check the server's certificate.")] = True
 
 
@@ -96,6 +105,7 @@ SUPPORTS: Final = frozenset(
         "effort",
         "choices",
         "images",
+        "raw",
     }
 )
 """What the API itself has; `extra_parameters` adds to it."""
@@ -116,8 +126,17 @@ class Engine:
             headers=config.headers,
             verify_tls=config.verify_tls,
         )
+        # The tokenizer's routes stand beside the API, not in it.
+        self._root = Upstream(
+            _unversioned(config.url),
+            timeouts,
+            key=config.key,
+            headers=config.headers,
+            verify_tls=config.verify_tls,
+        )
         self._renamed = _renamed(config)
-        self._supports = SUPPORTS | frozenset(map(_ours, config.extra_parameters))
+        own = {"suffix"} if _official(config) else set[str]()
+        self._supports = SUPPORTS | own | frozenset(map(_ours, config.extra_parameters))
         self._cards: tuple[float, Sequence[ModelCard]] | None = None
 
     @property
@@ -132,9 +151,11 @@ class Engine:
     async def stream(self, request: Request) -> AsyncIterator[Sequence[Event]]:
         """Runs `request`; see `core.ports.Engine`."""
         config, upstream = self._config, self._upstream
-        chunks = Chunks(request.choices, think_tags=config.think_tags, mask=upstream.masked)
-        sent = json.encode(self._body(request))
-        async with upstream.post("chat/completions", sent, "text/event-stream") as reply:
+        think_tags = config.think_tags and not request.raw
+        chunks = Chunks(request.choices, think_tags=think_tags, mask=upstream.masked)
+        sent = json.encode(self._raw(request) if request.raw else self._body(request))
+        path = "completions" if request.raw else "chat/completions"
+        async with upstream.post(path, sent, "text/event-stream") as reply:
             if "html" in reply.media_type:
                 raise EngineProtocolError("the upstream answered with a web page, is `url` right?")
             yield ()
@@ -170,9 +191,25 @@ class Engine:
         self._cards = (monotonic() + _CARDS_SECONDS, cards)
         return cards
 
+    async def tokenize(self, ask: TokensAsk) -> Sequence[int]:
+        """By llama-server or vLLM; raises `ModalityError` at servers that have no such route."""
+        return await _openai_asks.tokenize(self._root, self._named(ask.model), ask)
+
+    async def detokenize(self, ask: TokensAsk) -> str:
+        """The same, back to text."""
+        return await _openai_asks.detokenize(self._root, self._named(ask.model), ask)
+
+    async def embed(self, ask: EmbedAsk) -> Embedded:
+        """`POST /embeddings`. A text that is too long is the server's to refuse, or to cut."""
+        return await _openai_asks.embed(self._upstream, self._named(ask.model), ask)
+
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._upstream.aclose()
+        await self._root.aclose()
+
+    def _named(self, model: str) -> str:
+        return model or self._config.model or ""
 
     def _listed(self, data: bytes | None) -> Sequence[ModelCard]:
         if data is not None:
@@ -191,10 +228,22 @@ class Engine:
             messages = tuple(replace(m, reasoning=None) for m in request.messages)
             request = replace(request, messages=messages)
         found = body(request)
-        if not request.model:
-            found["model"] = self._config.model or ""
+        found["model"] = self._named(request.model)
+        if request.effort is not None and self._config.effort_field == "chat_template_kwargs":
+            found["chat_template_kwargs"] = {"enable_thinking": request.effort != "none"}
+            if found.pop("reasoning_effort") != "none":
+                found["reasoning_effort"] = request.effort
         for ours, theirs in self._renamed.items():
             if ours in found:
+                found[theirs] = found.pop(ours)
+        return found
+
+    def _raw(self, request: Request) -> dict[str, object]:
+        found = _raw_body.body(request)
+        found["model"] = self._named(request.model)
+        for ours, theirs in self._renamed.items():
+            # Only chat's limit has another name.
+            if ours in found and ours != "max_tokens":
                 found[theirs] = found.pop(ours)
         return found
 
@@ -212,6 +261,10 @@ def _official(config: Config) -> bool:
 
 def _ours(name: str) -> str:
     return "repeat_penalty" if name == "repetition_penalty" else name
+
+
+def _unversioned(url: str) -> str:
+    return re.sub(r"/v\d+[a-z]*/?$", "", url.rstrip("/"))
 
 
 def _versioned(url: str) -> str:

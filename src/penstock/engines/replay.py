@@ -76,6 +76,8 @@ class Engine:
         "reply_format",
         "effort",
         "images",
+        "raw",
+        "suffix",
     }
     outputs: ClassVar[tuple[Modality, ...]] = ("text",)
 

@@ -4,9 +4,17 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from penstock.core.errors import ModalityError, OverloadedError, UnsupportedParameterError
+from penstock.core.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    ModalityError,
+    OverloadedError,
+    UnsupportedParameterError,
+)
 from penstock.core.ports import Engine
+from penstock.core.principals import Principal
 from penstock.core.request import Request, Sampling, features
+from penstock.gateway import choices
 
 _SAMPLING = frozenset(Sampling.__struct_fields__)
 _AS_CLIENTS_SAY: dict[str, str] = {
@@ -23,18 +31,30 @@ def check_room(live: int, most: int) -> None:
         raise OverloadedError("too many generations at once; try again shortly", retry_after=1.0)
 
 
+def check_dialect(principal: Principal, dialect: str) -> None:
+    """Raises `ForbiddenError` when this key may not speak this dialect."""
+    if not principal.may_speak(dialect):
+        raise ForbiddenError(f"this key may not use the dialect {dialect!r}")
+
+
 def fit(request: Request, engine: Engine, binding: str) -> Request:
     """The request as this engine can run it.
 
     What would change the answer and can't be honoured is refused by name
     (`UnsupportedParameterError`);
-    in a free-form request a sampling parameter is left out instead, and named in `ignored`.
+    in a free-form request a sampling parameter is left out instead, and named in `ignored`. So is
+    an effort that was only hinted at.
     """
     if request.modality not in engine.outputs:
         raise ModalityError(f"the binding {binding!r} makes no {request.modality}")
-    lacking = features(request) - engine.supports
+    if request.choices > choices.MOST:
+        raise InvalidRequestError(f"at most {choices.MOST} choices", param="n")
+    # Several choices need nothing of an engine: it is asked several times.
+    lacking = features(request) - engine.supports - {"choices"}
     if not lacking:
         return request
+    if "effort" in lacking and request.effort_hint:
+        request, lacking = _drop_effort(request), lacking - {"effort"}
     if request.freeform:
         request, lacking = _drop(request, lacking)
     for name in sorted(lacking):
@@ -43,6 +63,11 @@ def fit(request: Request, engine: Engine, binding: str) -> Request:
             f"the binding {binding!r} does not support {said}", param=said
         )
     return request
+
+
+def _drop_effort(request: Request) -> Request:
+    ignored = (*request.ignored, request.effort_hint)
+    return msgspec.structs.replace(request, effort=None, effort_hint="", ignored=ignored)
 
 
 def _drop(request: Request, lacking: AbstractSet[str]) -> tuple[Request, frozenset[str]]:

@@ -121,6 +121,11 @@ class Bindings:
         """Changes whenever what they offer may have changed."""
         return sum(binding.changes for binding in self._all.values())
 
+    def kind(self, name: str) -> str:
+        """The engine's name of a binding; empty for what is none, such as the model store."""
+        binding = self._all.get(name)
+        return "" if binding is None else binding.engine_name
+
     def offers(self) -> list[Offer]:
         """What routing may choose from."""
         return [binding.offer for binding in self.visible]

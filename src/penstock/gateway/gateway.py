@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,8 +22,7 @@ from penstock.core.errors import (
     UnknownModelError,
     UnknownStreamError,
 )
-from penstock.core.events import BEGINNING, Seq, StreamId
-from penstock.core.folding import Folder, Reply, as_message
+from penstock.core.events import Seq, StreamId
 from penstock.core.ports import (
     Dialect,
     Engine,
@@ -39,16 +38,20 @@ from penstock.core.request import Request
 from penstock.core.stores import KeyStore, ModelStore, SessionStore
 from penstock.gateway import admission, personalities
 from penstock.gateway.bindings import Binding, Bindings
+from penstock.gateway.budgets import Budgets
+from penstock.gateway.entrance import Entrance
 from penstock.gateway.fetching import STORE, Fetching
-from penstock.gateway.keys import KeyRing
-from penstock.gateway.metrics import Metrics
+from penstock.gateway.metrics import Metrics, measure_lag
 from penstock.gateway.questions import Questions, work_of
+from penstock.gateway.replies import continued
 from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
+from penstock.gateway.sessions import OPERATIONS as SESSION_OPERATIONS
+from penstock.gateway.sessions import Sessions
 from penstock.gateway.stored import Stored
+from penstock.gateway.trimming import Trimming
 from penstock.gateway.watching import Watch, Watched
 
-LAG_SECONDS: Final = 0.5
 STARTING_SECONDS: Final = 5.0
 ANY: Final = "*"
 """The alias that answers for every name which nothing else has."""
@@ -80,15 +83,19 @@ class Gateway:
         self.bindings = Bindings(parts.bindings)
         self._config = config
         self._log = parts.log
+        self._stores = [store for store in (parts.sessions, parts.keys) if store is not None]
         self._personalities = parts.personalities
         self._engines: dict[str, Engine] = {b.name: b.engine for b in parts.bindings}
-        if parts.models is not None:
-            self._engines[STORE] = Fetching(parts.models, self._relist)
         self._stored = Stored(parts.models, self.bindings)
+        if parts.models is not None:
+            self._engines[STORE] = Fetching(parts.models, self._stored.look)
         self.questions = Questions(
             config, self.bindings, parts.personalities, self._stored, parts.version
         )
-        self._keys = KeyRing(config.security.allowed_api_keys, config.security.admin_keys)
+        self.entrance = Entrance(config.security, parts.keys, now_ms)
+        budgets = Budgets(self.bindings, config.defaults.default_context_size)
+        trimming = Trimming(budgets, config.defaults.default_max_output_tokens)
+        self._sessions = Sessions(parts.sessions, parts.log, config.sessions, trimming, now_ms)
         self._runs: dict[StreamId, tuple[Run, Watched]] = {}
         self._group = asyncio.TaskGroup()
         self._own_tasks: list[asyncio.Task[None]] = []
@@ -104,9 +111,15 @@ class Gateway:
         )
 
     async def __aenter__(self) -> Self:
+        try:
+            await self.entrance.load()
+        except GatewayError:
+            await self._close()
+            raise
         await self._group.__aenter__()
         self._own_tasks = self.bindings.start(self._group)
-        self._own_tasks.append(self._group.create_task(self._measure_lag()))
+        for work in (self.entrance.follow(), measure_lag(self.metrics.loop_lag.observe)):
+            self._own_tasks.append(self._group.create_task(work))
         return self
 
     async def __aexit__(
@@ -127,19 +140,24 @@ class Gateway:
             if error is None or group.exceptions != (error,):
                 raise
         finally:
-            await self.bindings.aclose()
-            await self._log.aclose()
+            await self._close()
+
+    async def _close(self) -> None:
+        await self.bindings.aclose()
+        await self._log.aclose()
+        for store in self._stores:
+            await store.aclose()
 
     # ── who ──────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def key_required(self) -> bool:
-        """Whether any key is configured."""
-        return self._keys.needed
+        """Whether any key is configured or stored. Once true, it stays so."""
+        return self.entrance.needs_key
 
     def authenticate(self, presented: Sequence[str]) -> Principal:
         """Raises `MissingKeyError` or `InvalidKeyError`."""
-        return self._keys.authenticate(presented)
+        return self.entrance.authenticate(presented)
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────
 
@@ -159,13 +177,26 @@ class Gateway:
         if self._closing:
             raise UnavailableError("the server is stopping", retry_after=5.0)
         admission.check_room(len(self._runs), self._config.server.max_runs)
-        head, attempts = await self._head(request, dialect, principal, on_disconnect)
-        self._log.create(head)
-        run = Run(head, attempts, self._around)
-        stream = StreamId(head.stream)
-        self._runs[stream] = (run, Watched(head, run.cancel))
-        self.metrics.runs += 1
-        run.task = self._group.create_task(self._run(run))
+        admission.check_dialect(principal, dialect)
+
+        async def prepare(asked: Request) -> tuple[Head, list[Attempt]]:
+            return await self._head(asked, dialect, principal, on_disconnect)
+
+        with ExitStack() as leaving:
+            leaving.callback(self.entrance.enter(principal))
+            if request.session is None:
+                head, attempts = await prepare(request)
+                self._log.create(head)
+            else:
+                head, attempts = await self._sessions.begin(request, principal.id, prepare)
+            run = Run(head, attempts, self._around)
+            stream = StreamId(head.stream)
+            self._runs[stream] = (run, Watched(head, run.cancel))
+            self.metrics.runs += 1
+            run.task = self._group.create_task(self._run(run))
+            # The key's place is the run's now, also of one that is cancelled before its first step.
+            left = leaving.pop_all()
+            run.task.add_done_callback(lambda _: left.close())
         return head
 
     async def _head(
@@ -177,7 +208,9 @@ class Gateway:
     ) -> tuple[Head, list[Attempt]]:
         """What is to run, and by whom."""
         request = personalities.apply(request, self._personalities, self._config.defaults)
-        request = await self._with_history(request, principal)
+        if request.continues is not None:
+            before = await self.head(StreamId(request.continues), principal)
+            request = await continued(request, before, self._log)
         targets = await self._targets(request)
         if not targets:
             request = msgspec.structs.replace(request, ignored=(*request.ignored, "model"))
@@ -207,6 +240,8 @@ class Gateway:
             _, watched = self._runs.pop(run.stream)
             watched.ended()
             self.metrics.runs -= 1
+        if run.head.request.session is not None:
+            await self._sessions.finish(run.head)
 
     def watch(self, stream: StreamId, after: Seq) -> Watch:
         """A reader. Raises `UnknownStreamError`; whose stream it is was asked with `head`."""
@@ -255,11 +290,18 @@ class Gateway:
         Raises `UnknownModelError`, `UnknownBindingError`, `ModalityError` and what the engine or
         store that was asked raises.
         """
+        if query.operation in SESSION_OPERATIONS:
+            return await self._sessions.find(
+                query, principal.id, lambda stream: self.cancel(stream, principal)
+            )
         work = work_of(query)
         targets = await self._route(work) if work is not None else ()
         for target in targets:
             self._check_model(principal, work.model if work is not None else "", target)
-        return await self.questions.find(query, principal, targets, keyed=self.key_required)
+        with ExitStack() as leaving:
+            if query.operation == "embed":
+                leaving.callback(self.entrance.enter(principal))
+            return await self.questions.find(query, principal, targets, keyed=self.key_required)
 
     def trouble(self) -> str | None:
         """Why the gateway can't answer; `None` when it can."""
@@ -296,32 +338,6 @@ class Gateway:
 
     async def _ready(self, binding: str) -> Engine:
         return self._engines[STORE] if binding == STORE else await self.bindings.ready(binding)
-
-    async def _relist(self) -> None:
-        await self.bindings.refresh(older_than=0.0)
-
-    async def _with_history(self, request: Request, principal: Principal) -> Request:
-        """The request with what it continues in front of its own messages."""
-        if request.continues is None:
-            return request
-        stream = StreamId(request.continues)
-        head = await self.head(stream, principal)
-        reply = await self._folded(stream)
-        said = head.request.messages
-        if reply.first.text or reply.first.tool_calls:
-            said = (*said, as_message(reply.first))
-        return msgspec.structs.replace(request, messages=(*said, *request.messages))
-
-    async def _folded(self, stream: StreamId) -> Reply:
-        folder = Folder()
-        reader = self._log.reader(stream, BEGINNING)
-        try:
-            while entries := await reader.take():
-                for entry in entries:
-                    folder.feed(entry)
-        finally:
-            reader.close()
-        return folder.reply()
 
     async def _route(self, request: Request) -> tuple[Target, ...]:
         await self._stored.look()
@@ -360,14 +376,15 @@ class Gateway:
         found: list[Attempt] = []
         refused: GatewayError | None = None
         for target in targets:
-            binding, model = target
+            name = target.binding
             try:
                 filled = self._stored.applied(request, target)
-                fitted = admission.fit(filled, self._engines[binding], binding)
+                fitted = admission.fit(filled, self._engines[name], name)
             except GatewayError as error:
                 refused = refused or error
             else:
-                found.append(Attempt(binding, model, fitted, self._stored.own(target)))
+                kind, own = self.bindings.kind(name), self._stored.own(target)
+                found.append(Attempt(name, target.model, fitted, kind, own))
         if not found and refused is not None:
             raise refused
         return found
@@ -375,13 +392,6 @@ class Gateway:
     def _check_model(self, principal: Principal, asked: str, target: Target) -> None:
         if not any(principal.may_use(name) for name in {asked, target.model} if name):
             raise ForbiddenError(f"this key may not use the model {asked or target.model!r}")
-
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_SECONDS
-            await asyncio.sleep(LAG_SECONDS)
-            self.metrics.loop_lag.observe(max(0.0, loop.time() - due))
 
 
 def now_ms() -> int:

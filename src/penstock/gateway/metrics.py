@@ -1,9 +1,12 @@
 """What the gateway counts. Plain numbers: a transport decides how to show them."""
 
+import asyncio
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
+
+LAG_SECONDS: Final = 0.5
 
 SECONDS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
@@ -52,3 +55,12 @@ class Metrics:
         self.gap = Histogram()
         self.log_latency = Histogram()
         self.loop_lag = Histogram()
+
+
+async def measure_lag(observe: Callable[[float], None]) -> None:
+    """How late the event loop is, in seconds, twice a second for as long as it runs."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_SECONDS
+        await asyncio.sleep(LAG_SECONDS)
+        observe(max(0.0, loop.time() - due))

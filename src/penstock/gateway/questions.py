@@ -68,7 +68,7 @@ class Questions:
         more: dict[str, object] = {}
         match query.operation:
             case "model":
-                more = {"models": (self._one(query.name, found.models),)}
+                more = {"models": self._with_aliases(query.name, found.models)}
             case "binding_models":
                 more = {"models": self._models_of(query.name, principal)}
             case "tokenize" | "count_tokens" | "detokenize":
@@ -126,6 +126,14 @@ class Questions:
             if name in _names(card):
                 return card
         raise UnknownModelError(f"no model named {name!r}", param="model")
+
+    def _with_aliases(self, name: str, cards: Sequence[ModelCard]) -> tuple[ModelCard, ...]:
+        """The model that was asked for, and after it the aliases that stand for it."""
+        found = self._one(name, cards)
+        aliases = [
+            card for card in cards if (card.binding, card.alias_of) == (found.binding, found.name)
+        ]
+        return (found, *aliases)
 
     def _models_of(self, binding: str, principal: Principal) -> tuple[ModelCard, ...]:
         for known in self._bindings.visible:

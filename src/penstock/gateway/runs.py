@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ from penstock.core.errors import (
 from penstock.core.events import Done, Event, Failed, Progress, Start, StreamId, Usage
 from penstock.core.ports import Engine, Head, StreamLog, Timeouts
 from penstock.core.request import Request
+from penstock.gateway import choices
 from penstock.gateway.deadlines import Deadline
 from penstock.gateway.metrics import Metrics
 
@@ -35,11 +36,13 @@ class Attempt(msgspec.Struct, frozen=True):
     """A binding to try, with the request as its engine can run it.
 
     `model`: who answers, as listed; `own`: the engine's name for it, where that is another.
+    `engine` is the kind of the binding, for `Start`.
     """
 
     binding: str
     model: str
     request: Request
+    engine: str = ""
     own: str = ""
 
 
@@ -136,7 +139,7 @@ class Run:
 
     async def _attempt(self, engine: Engine, attempt: Attempt) -> None:
         request = msgspec.structs.replace(attempt.request, model=attempt.own or attempt.model)
-        batches = cast("AsyncGenerator[Sequence[Event]]", engine.stream(request))
+        batches = choices.stream(engine, request)
         time, append, gap = self._loop.time, self._log.append, self._around.metrics.gap
         last = 0.0
         async with aclosing(batches):
@@ -208,6 +211,7 @@ class Run:
             binding=self._answering.binding,
             model=self._answering.model,
             created=self._around.now_ms(),
+            engine=self._answering.engine,
         )
 
     def _where(self) -> tuple[str, str]:

@@ -9,6 +9,9 @@
 - `whole.json` or `whole.txt`: the body of the answer that is not streamed;
 - `source.txt`: where the wire form was published or captured. It is never made by our encoder.
 
+A question about vectors has `query.json`, what the dialect makes of it, `embedded.json`, what an
+engine found, and `answer.json`, the body of the answer.
+
 What a case does not show, it leaves out. `tests/vectors/errors/DIALECT.json` has the answer to each
 error, `tests/vectors/rejected/DIALECT.json` bodies that are refused and the field to name.
 
@@ -43,7 +46,7 @@ from penstock.core.errors import (
 from penstock.core.events import Entry
 from penstock.core.folding import fold
 from penstock.core.ports import Call, Dialect, Encoder, Frame, FramingName, Route
-from penstock.core.queries import Query
+from penstock.core.queries import Embedded, Found, Query
 from penstock.core.request import Request
 from penstock.wire import json, ndjson, sse
 
@@ -86,6 +89,12 @@ class DialectVector(msgspec.Struct, frozen=True):
         """The request as the dialect reads it."""
         found = dialect.parse(self.call(dialect))
         assert isinstance(found, Request), f"{self}: no generation"
+        return found
+
+    def query(self, dialect: Dialect) -> Query:
+        """The question as the dialect reads it."""
+        found = dialect.parse(self.call(dialect))
+        assert isinstance(found, Query), f"{self}: no question"
         return found
 
     def entries(self) -> list[Entry]:
@@ -217,9 +226,28 @@ class VectorContract:
             request = json.encode(subject.vector.request(subject.dialect))
             assert _value(request) == _value(expected)
 
+    def test_reads_the_question(self, subject: Subject) -> None:
+        expected = subject.vector.read("query.json")
+        if expected is not None:
+            query = json.encode(subject.vector.query(subject.dialect))
+            assert _value(query) == _value(expected)
+
+    def test_answers_the_question(self, subject: Subject) -> None:
+        embedded, expected = (
+            subject.vector.read("embedded.json"),
+            subject.vector.read("answer.json"),
+        )
+        if embedded is None or expected is None:
+            return
+        query = subject.vector.query(subject.dialect)
+        made = json.decode(embedded, Embedded, ConfigError)
+        answer = subject.dialect.answer(Found(query=query, embedded=made))
+        assert (answer.status, answer.content_type) == (200, "application/json")
+        assert answer.body == json.encode(_value(expected))
+
     def test_ignores_unknown_fields(self, subject: Subject) -> None:
         call = subject.vector.call(subject.dialect)
-        if call.route.operation != "generate":
+        if not call.body:
             return
         more = b'{"x_unknown":{"a":[1,null,"\xc3\xa9"]},' + call.body.lstrip()[1:]
         again = msgspec.structs.replace(call, body=more)
@@ -333,17 +361,18 @@ class DialectContract:
 
     def test_questions_are_read(self, dialect: Dialect) -> None:
         for route in dialect.routes:
-            if route.operation == "generate":
-                continue
+            if route.operation == "generate" or route.method in ("POST", "PUT"):
+                continue  # What is asked stands in the body: the dialect's own tests.
             path = re.sub(r"\{\w+(:path)?\}", "some", route.path)
             found = dialect.parse(routed(dialect, Asked(route.method, path), b""))
             name = "some" if "{" in route.path else ""
-            assert found == Query(route.operation, name)
+            assert isinstance(found, Query)
+            assert (found.operation, found.name) == (route.operation, name)
 
 
 def refusal(dialect: Dialect, body: bytes) -> GatewayError:
     """The error that the dialect raises for a body."""
-    route = next(route for route in dialect.routes if route.operation == "generate")
+    route = next(route for route in dialect.routes if route.method == "POST")
     try:
         dialect.parse(Call(route, {}, {}, {}, body))
     except GatewayError as error:

@@ -7,6 +7,7 @@ import httpx2 as httpx
 import openai
 import pytest
 import sseclient
+from msgspec import UNSET
 
 from penstock.core import events as ev
 from penstock.core.errors import ConfigError
@@ -22,14 +23,18 @@ def with_streams(dialect: str) -> list[DialectVector]:
 
 
 def answered(vector: DialectVector) -> openai.OpenAI:
+    """A client whose server has one answer, the vector's stream."""
+    return replying(vector.read("response.body") or b"", "text/event-stream")
+
+
+def replying(body: bytes, media_type: str) -> openai.OpenAI:
     """A client whose server has one answer, cut into pieces of seven bytes."""
-    body = vector.read("response.body") or b""
 
     def pieces() -> Iterator[bytes]:
         yield from (body[n : n + 7] for n in range(0, len(body), 7))
 
     def answer(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=pieces())
+        return httpx.Response(200, headers={"content-type": media_type}, content=pieces())
 
     http = httpx.Client(transport=httpx.MockTransport(answer))
     return openai.OpenAI(api_key="k", base_url="http://x/v1", http_client=http, max_retries=0)
@@ -61,6 +66,45 @@ def test_openai_python_reads_what_was_said(vector: DialectVector):
     assert failure == (reply.failed.message if reply.failed else None)
     if tokens is not None and reply.usage:
         assert tokens == reply.usage.input_tokens + reply.usage.output_tokens
+
+
+TEXTS = [v for v in with_streams("openai_completions") if v.folder.name != "messages"]
+
+
+@pytest.mark.parametrize("vector", TEXTS, ids=str)
+def test_openai_python_reads_what_was_completed(vector: DialectVector):
+    texts: dict[int, str] = {}
+    tokens: list[str] = []
+    failure = None
+    with answered(vector) as client:
+        stream = client.completions.create(model="m", prompt="", stream=True)
+        try:
+            for chunk in stream:
+                for choice in chunk.choices:
+                    texts[choice.index] = texts.get(choice.index, "") + choice.text
+                    tokens += (choice.logprobs.tokens if choice.logprobs else None) or []
+        except openai.APIError as error:
+            failure = error.message
+    deltas = [e.event for e in vector.entries() if isinstance(e.event, ev.TextDelta)]
+    echo = "One, two" if "echo" in str(vector) else ""
+    for n, text in texts.items():
+        assert text == echo + "".join(delta.text for delta in deltas if delta.choice == n)
+    assert bool(tokens) == any(delta.logprobs is not UNSET for delta in deltas)
+    reply = fold(vector.entries())
+    assert failure == (reply.failed.message if reply.failed else None)
+
+
+def test_openai_python_reads_vectors_in_both_encodings():
+    read: dict[str, list[list[float]]] = {}
+    for vector in dialect_vectors(ROOT, "openai_embeddings"):
+        answer = vector.read("answer.json") or b""
+        with replying(answer, "application/json") as client:
+            found = client.embeddings.create(model="m", input="x")
+        read[vector.folder.name] = [one.embedding for one in found.data]
+        assert found.usage.prompt_tokens == found.usage.total_tokens
+    assert read["base64"] == [[0.5, -1.0]]
+    assert read["langchain"] == [[0.5], [-1.0]]
+    assert read["documented"] == [[0.0023064255, -0.009327292, -0.0028842222]]
 
 
 @pytest.mark.parametrize("vector", with_streams("lollms"), ids=str)

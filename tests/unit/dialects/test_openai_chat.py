@@ -1,6 +1,7 @@
 """What the vectors of OpenAI's chat API do not show."""
 
 import gc
+import re
 from pathlib import Path
 from typing import get_type_hints
 
@@ -8,24 +9,25 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.chat.completion_create_params import (
-    CompletionCreateParamsNonStreaming,
-    CompletionCreateParamsStreaming,
-)
+from openai.types import completion_create_params, embedding_create_params
+from openai.types.chat import completion_create_params as chat_create_params
 
 from penstock.core import events as ev
 from penstock.core.cards import ModelCard
-from penstock.core.errors import ConfigError, InvalidRequestError
+from penstock.core.errors import ConfigError, InvalidRequestError, UnsupportedParameterError
 from penstock.core.folding import Reply
 from penstock.core.ports import Call
 from penstock.core.queries import Found, Query
 from penstock.core.request import Request
-from penstock.dialects.openai_chat import Dialect, Encoder, encode, shapes
-from penstock.dialects.openai_chat.fields import FIELDS, REFUSED, Field
-from penstock.wire import json
+from penstock.dialects import _openai_encode as encode
+from penstock.dialects import _openai_shapes as shapes
+from penstock.dialects import openai_completions, openai_embeddings
+from penstock.dialects._openai_fields import CHAT, COMPLETIONS, EMBEDDINGS, Field
+from penstock.dialects.openai_chat import Dialect, Encoder
+from penstock.wire import json, sse
 
 DIALECT = Dialect()
-PAGE = Path(__file__).parents[3] / "docs" / "dialects" / "openai_chat.md"
+PAGES = Path(__file__).parents[3] / "docs" / "dialects"
 START = ev.Start(stream="s", asked='m"content":""', binding="b", model="n", created=1_700_000_123)
 
 values = st.recursive(
@@ -49,8 +51,18 @@ def read_or_refused(body: object, param: str) -> bool:
     try:
         request = parse(body)
     except InvalidRequestError as error:
-        return (error.param or "").startswith(param) or "not valid JSON" in error.message
-    return json.decode(json.encode(request), Request, ConfigError) == request
+        return names(error, param)
+    return read_back(request) == request
+
+
+def names(error: InvalidRequestError, param: str) -> bool:
+    """Whether an error says which field was wrong (what is no JSON has none)."""
+    return (error.param or "").startswith(param) or "not valid JSON" in error.message
+
+
+def read_back(request: Request) -> Request:
+    """The request as the log keeps it."""
+    return json.decode(json.encode(request), Request, ConfigError)
 
 
 def value(data: bytes) -> object:
@@ -60,22 +72,47 @@ def value(data: bytes) -> object:
 # ── the table of fields ──────────────────────────────────────────────────────────────────────────
 
 
-def test_the_table_has_every_field_that_the_released_client_knows():
-    known = get_type_hints(CompletionCreateParamsNonStreaming) | get_type_hints(
-        CompletionCreateParamsStreaming
-    )
-    assert set(known) - {field.name for field in FIELDS} == set()
+TABLES = {
+    "openai_chat": (CHAT, shapes.ChatBody),
+    "openai_completions": (COMPLETIONS, openai_completions.Body),
+    "openai_embeddings": (EMBEDDINGS, openai_embeddings.Body),
+}
+PUBLISHED = {
+    "openai_chat": (
+        chat_create_params.CompletionCreateParamsNonStreaming,
+        chat_create_params.CompletionCreateParamsStreaming,
+    ),
+    "openai_completions": (
+        completion_create_params.CompletionCreateParamsNonStreaming,
+        completion_create_params.CompletionCreateParamsStreaming,
+    ),
+    "openai_embeddings": (embedding_create_params.EmbeddingCreateParams,),
+}
+REFUSED = [field for field in CHAT if field.use == "refused"]
 
 
-def test_the_table_and_the_body_have_the_same_fields():
-    assert {field.name for field in FIELDS} == set(shapes.Body.__struct_fields__)
+@pytest.mark.parametrize("dialect", sorted(TABLES))
+def test_the_table_has_every_field_that_the_released_client_knows(dialect: str):
+    known = {name for kind in PUBLISHED[dialect] for name in get_type_hints(kind)}
+    assert known - {field.name for field in TABLES[dialect][0]} == set()
 
 
-def test_the_page_has_the_table():
-    lines = PAGE.read_text().splitlines()
-    for field in FIELDS:
+@pytest.mark.parametrize("dialect", sorted(TABLES))
+def test_the_table_and_the_body_have_the_same_fields(dialect: str):
+    table, body = TABLES[dialect]
+    assert {field.name for field in table} == set(body.__struct_fields__)
+    assert len({field.name for field in table}) == len(table)
+
+
+@pytest.mark.parametrize("dialect", sorted(TABLES))
+def test_the_page_has_the_table(dialect: str):
+    lines = (PAGES / f"{dialect}.md").read_text().splitlines()
+    told = [line for line in lines if re.match(r"\| `\w+` \| (honoured|hint|refused) \|", line)]
+    wanted = []
+    for field in TABLES[dialect][0]:
         note = f" {field.note} |" if field.note else " |"
-        assert f"| `{field.name}` | {field.use} |{note}" in lines
+        wanted.append(f"| `{field.name}` | {field.use} |{note}")
+    assert told == wanted
 
 
 @pytest.mark.parametrize("field", REFUSED, ids=lambda field: field.name)
@@ -86,10 +123,25 @@ def test_idle_values_of_refused_fields_ask_for_nothing(field: Field):
         assert parse({"messages": messages, field.name: idle}) == expected
 
 
+@pytest.mark.parametrize("field", REFUSED, ids=lambda field: field.name)
+def test_refused_fields_are_named(field: Field):
+    with pytest.raises(UnsupportedParameterError, match=field.name) as caught:
+        parse({"messages": [{"role": "user", "content": "x"}], field.name: {"some": "wish"}})
+    assert caught.value.param == field.name
+
+
+@pytest.mark.parametrize("field", [f for f in CHAT if f.use == "hint"], ids=lambda f: f.name)
+def test_hints_are_named_and_change_nothing(field: Field):
+    messages = [{"role": "user", "content": "x"}]
+    found = parse({"messages": messages, field.name: {"any": "thing"}})
+    assert found.ignored == (field.name,)
+    assert msgspec.structs.replace(found, ignored=()) == parse({"messages": messages})
+
+
 # ── requests ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@given(st.sampled_from([field.name for field in FIELDS]), values)
+@given(st.sampled_from([field.name for field in CHAT]), values)
 def test_any_value_of_any_field_is_read_or_refused_by_name(name: str, given_value: object):
     body = {"messages": [{"role": "user", "content": "x"}]} | {name: given_value}
     assert read_or_refused(body, name)
@@ -166,6 +218,17 @@ MODELS = (
 )
 
 
+def permission(name: str, created: int) -> dict[str, object]:
+    return {
+        "id": f"modelperm-{name}-{created}",
+        "created": created,
+        "object": "model_permission",
+        "allow_sampling": True,
+        "allow_view": True,
+        "allow_fine_tuning": False,
+    }
+
+
 def test_models_are_listed_once_with_their_aliases():
     found = Found(query=Query("models"), models=MODELS, now=1_700_000_000)
     answer = DIALECT.answer(found)
@@ -180,6 +243,7 @@ def test_models_are_listed_once_with_their_aliases():
                 "root": "org/model",
                 "aliases": ["fast"],
                 "max_model_len": 8192,
+                "permission": [permission("org/model", 1_600_000_000)],
                 "capabilities": {
                     "multimodal": True,
                     "inputs": ["text", "image"],
@@ -195,6 +259,7 @@ def test_models_are_listed_once_with_their_aliases():
                     "root": "org/model",
                     "aliases": [],
                     "max_model_len": None,
+                    "permission": [permission(name, 1_700_000_000)],
                     "capabilities": {
                         "multimodal": False,
                         "inputs": ["text"],
@@ -208,14 +273,16 @@ def test_models_are_listed_once_with_their_aliases():
     }
 
 
-def test_a_model_is_found_by_its_id():
-    answer = DIALECT.answer(Found(query=Query("model", "org/model"), models=MODELS))
+def test_a_model_is_told_with_its_aliases():
+    """As the gateway finds it: the model first, then what stands for it."""
+    answer = DIALECT.answer(Found(query=Query("model", "cloud/org/model"), models=MODELS[:2]))
     assert answer.status == 200
-    assert b'"id":"org/model"' in answer.body
+    assert msgspec.json.decode(answer.body)["id"] == "org/model"
+    assert msgspec.json.decode(answer.body)["aliases"] == ["fast"]
 
 
 def test_a_model_that_nobody_offers_is_404():
-    answer = DIALECT.answer(Found(query=Query("model", "gpt-9"), models=MODELS))
+    answer = DIALECT.answer(Found(query=Query("model", "gpt-9"), models=()))
     assert answer.status == 404
     assert value(answer.body) == {
         "error": {
@@ -225,3 +292,80 @@ def test_a_model_that_nobody_offers_is_404():
             "code": "model_not_found",
         }
     }
+
+
+# ── extras ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def told(request: Request, *events: ev.Event) -> list[dict[str, object]]:
+    encoder = Encoder(request)
+    entries = [ev.Entry(ev.Seq(n), n, event) for n, event in enumerate(events, 1)]
+    frames = [frame.data for entry in entries for frame in encoder.feed(entry)]
+    return [msgspec.json.decode(data) for data in frames if data != b"[DONE]"]
+
+
+def test_the_backend_is_told_once_for_each_choice_and_names_no_host():
+    start = msgspec.structs.replace(START, engine="openai")
+    chunks = told(Request(choices=2), start, ev.TextDelta(part=1, text="x"), ev.Done(reason="stop"))
+    backend = {"machine_name": "b", "engine_type": "openai"}
+    assert [chunk.get("backend") for chunk in chunks] == [backend, backend, None, None, None]
+
+
+def test_a_log_that_does_not_know_the_engine_tells_no_backend():
+    assert all("backend" not in chunk for chunk in told(Request(), START, ev.Done(reason="stop")))
+
+
+@pytest.mark.parametrize(
+    ("timings", "expected"),
+    [
+        (ev.Timings(prompt=10, generation=2_000_000_000), 5.5),
+        (ev.Timings(prompt=10), None),
+        (None, None),
+    ],
+)
+def test_speed_is_told_only_by_an_engine_that_measures_it(
+    timings: ev.Timings | None, expected: float | None
+):
+    usage = ev.Usage(input_tokens=1, output_tokens=11, timings=timings)
+    chunks = told(Request(include_usage=True), START, usage, ev.Done(reason="stop"))
+    counts = chunks[-1]["usage"]
+    assert isinstance(counts, dict)
+    assert counts.get("tokens_per_second") == expected
+
+
+# ── LLMaaS' demo (llmaas.md 1.4) ─────────────────────────────────────────────────────────────────
+
+
+def demo_reads(body: bytes) -> tuple[str, bool]:
+    """The streaming demo's own loop: lines by `str.splitlines`, `data: ` with its space, an exact
+    `[DONE]`, broken JSON skipped, `choices[0].delta.content` where `choices` is there. What it
+    would lose without a word is an error here, and so is what breaks its siblings.
+    """
+    text = ""
+    for line in body.decode().splitlines():
+        if not line:
+            continue
+        assert line.startswith("data: ")
+        payload = line[6:]
+        if payload == "[DONE]":
+            return text, True
+        chunk = msgspec.json.decode(payload.encode())
+        choice = chunk["choices"][0]
+        assert isinstance(choice["delta"], dict)
+        for call in choice["delta"].get("tool_calls", []):
+            assert isinstance(call["index"], int)
+            assert isinstance(call["function"].get("arguments", ""), str)
+        text += choice["delta"].get("content") or ""
+    return text, False
+
+
+@given(st.lists(st.text(), max_size=5))
+def test_the_demo_reads_every_character(texts: list[str]):
+    events = [ev.TextDelta(part=1, text=text) for text in texts]
+    usage = ev.Usage(input_tokens=1, output_tokens=2)
+    encoder = Encoder(Request(stream=True))
+    call = ev.ToolCallDelta(part=2, call="c", name="f", arguments="{}")
+    said: list[ev.Event] = [START, *events, call, usage, ev.Done(reason="stop")]
+    entries = [ev.Entry(ev.Seq(n), n, event) for n, event in enumerate(said, 1)]
+    frames = [frame for entry in entries for frame in encoder.feed(entry)]
+    assert demo_reads(sse.frame(frames)) == ("".join(texts), True)

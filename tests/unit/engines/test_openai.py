@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 from collections.abc import Sequence
+from typing import Literal
 
+import msgspec
 import pytest
 
 from penstock.core.errors import (
@@ -14,13 +16,15 @@ from penstock.core.errors import (
     EngineRefusedError,
     EngineTimeoutError,
     GatewayError,
+    ModalityError,
     OverloadedError,
     UnknownModelError,
 )
 from penstock.core.events import Done, Event, Failed, TextDelta
-from penstock.core.messages import Message, TextPart
+from penstock.core.messages import Message, TextPart, say
 from penstock.core.ports import Timeouts
-from penstock.core.request import Request, Sampling
+from penstock.core.queries import EmbedAsk, Embedded, TokensAsk
+from penstock.core.request import Effort, Request, Sampling
 from penstock.core.secrets import Secret
 from penstock.engines.openai import Config, Engine
 from penstock.testing.engines import play, said
@@ -488,3 +492,189 @@ def test_a_key_that_no_header_can_hold() -> None:
 def test_no_secret_in_a_repr() -> None:
     config = Config(key=Secret("sk-1"), headers={"X": Secret("sk-2")})
     assert "sk-" not in repr(config)
+
+
+# ── what is asked besides streams ────────────────────────────────────────────────────────────────
+
+
+async def embedded(body: bytes, texts: tuple[str, ...] = ("a", "b")) -> Embedded:
+    async with scripted(answering("200 OK", body)) as upstream:
+        engine = Engine(Config(url=upstream.url, model="m"), QUICK)
+        try:
+            found = await engine.embed(EmbedAsk(texts=texts, dimensions=2))
+        finally:
+            await engine.aclose()
+        (connection,) = upstream.connections
+        assert connection.head.startswith(b"POST /v1/embeddings ")
+        assert json.decode(connection.body, dict[str, object], EngineError) == {
+            "model": "m",
+            "input": list(texts),
+            "encoding_format": "float",
+            "dimensions": 2,
+        }
+        return found
+
+
+async def test_vectors_as_in_the_reference() -> None:
+    """From "Create embeddings" in OpenAI's API reference, its vector cut to three numbers."""
+    found = await embedded(
+        b"""{"object": "list", "data": [{"object": "embedding", "embedding": [0.0023064255,
+        -0.009327292, -0.0028842222], "index": 0}], "model": "text-embedding-ada-002",
+        "usage": {"prompt_tokens": 8, "total_tokens": 8}}""",
+        ("a",),
+    )
+    assert found.vectors == ((0.0023064255, -0.009327292, -0.0028842222),)
+    assert found.input_tokens == 8
+
+
+async def test_vectors_in_base64_and_out_of_order() -> None:
+    found = await embedded(
+        b'{"data":[{"index":1,"embedding":"AACAPwAAAMA="},{"index":0,"embedding":[3,4]}]}'
+    )
+    assert found.vectors == ((3.0, 4.0), (1.0, -2.0))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b'{"data":[{"embedding":[1]}]}', b'{"data":[{"embedding":"AA"},{"embedding":[1]}]}'],
+)
+async def test_vectors_that_make_no_sense(body: bytes) -> None:
+    with pytest.raises(EngineProtocolError):
+        await embedded(body)
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "405 Method Not Allowed", "501 Nope"])
+async def test_a_server_without_vectors_and_tokens(status: str) -> None:
+    async with scripted(answering(status, b'{"detail":"Not Found"}')) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        for asked in (
+            engine.embed(EmbedAsk(texts=("x",))),
+            engine.tokenize(TokensAsk(text="x")),
+            engine.detokenize(TokensAsk(tokens=(1,))),
+        ):
+            with pytest.raises(ModalityError):
+                await asked
+        await engine.aclose()
+
+
+async def test_an_unknown_model_is_no_lack_of_the_server() -> None:
+    body = b'{"error":{"message":"The model `x` does not exist."}}'
+    async with scripted(answering("404 Not Found", body)) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        with pytest.raises(UnknownModelError):
+            await engine.embed(EmbedAsk(model="x", texts=("x",)))
+        await engine.aclose()
+
+
+async def test_tokens_of_vllm() -> None:
+    """Its names (vllm/entrypoints/openai/protocol.py), at the root, not below `/v1`."""
+    answers = {
+        b"/tokenize": b'{"count":2,"max_model_len":4096,"tokens":[1,2]}',
+        b"/detokenize": b'{"prompt":"Hi"}',
+    }
+
+    async def script(connection: Connection) -> None:
+        await connection.answer(body=answers[connection.head.split(b" ")[1]])
+
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url + "/v1", model="m"), QUICK)
+        assert await engine.tokenize(TokensAsk(text="Hi", add_bos=True)) == [1, 2]
+        assert await engine.detokenize(TokensAsk(tokens=(1, 2))) == "Hi"
+        await engine.aclose()
+        sent = json.decode(upstream.connections[0].body, dict[str, object], EngineError)
+    assert (sent["model"], sent["prompt"], sent["add_special_tokens"]) == ("m", "Hi", True)
+
+
+async def test_raw_goes_to_completions() -> None:
+    """The chunks are those of "Create completion" in OpenAI's API reference."""
+    chunk = (
+        b'data: {"id":"cmpl-7iA7iJjj8V2zOkCGvWF2hAkWALZZZ","object":"text_completion",'
+        b'"created":1690759702,"choices":[{"text":"This","index":0,"logprobs":null,'
+        b'"finish_reason":null}],"model":"gpt-3.5-turbo-instruct",'
+        b'"system_fingerprint":"fp_44709d6fcb"}\n\n'
+    )
+    stop = b'data: {"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}]}\n\n'
+    async with scripted(sending(chunk, stop, END)) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        request = Request(
+            model="m",
+            messages=(say("user", "Say this"),),
+            sampling=Sampling(max_tokens=7, stop=("x",), logprobs=True, top_logprobs=2),
+            raw=True,
+            suffix="end",
+        )
+        found = said(await play(engine, request))
+        await engine.aclose()
+        (connection,) = upstream.connections
+    assert found == [TextDelta(part=1, text="This"), Done(reason="stop")]
+    assert connection.head.startswith(b"POST /v1/completions ")
+    assert json.decode(connection.body, dict[str, object], EngineError) == {
+        "model": "m",
+        "prompt": "Say this",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 7,
+        "stop": ["x"],
+        "logprobs": 2,
+        "suffix": "end",
+    }
+
+
+async def test_the_parallel_lists_of_completions_become_one_object_a_token() -> None:
+    lists = (
+        b'data: {"choices":[{"text":"Hi!","index":0,"logprobs":{"tokens":["Hi","!"],'
+        b'"token_logprobs":[null,-0.5],"top_logprobs":[null,{"!":-0.5,"?":-2.0}],'
+        b'"text_offset":[0,2]},"finish_reason":"stop"}]}\n\n'
+    )
+    request = Request(messages=(say("user", "x"),), raw=True)
+    async with scripted(sending(lists, END)) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        delta, _ = said(await play(engine, request))
+        await engine.aclose()
+    assert isinstance(delta, TextDelta)
+    assert isinstance(delta.logprobs, msgspec.Raw)
+    assert json.decode(bytes(delta.logprobs), object, EngineError) == [
+        {
+            "token": "!",
+            "logprob": -0.5,
+            "bytes": [33],
+            "top_logprobs": [
+                {"token": "!", "logprob": -0.5, "bytes": [33]},
+                {"token": "?", "logprob": -2.0, "bytes": [63]},
+            ],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "effort", "expected"),
+    [
+        ("reasoning_effort", "none", {"reasoning_effort": "none"}),
+        ("chat_template_kwargs", "none", {"chat_template_kwargs": {"enable_thinking": False}}),
+        (
+            "chat_template_kwargs",
+            "high",
+            {"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "high"},
+        ),
+    ],
+)
+async def test_effort_in_the_field_that_the_server_has(
+    field: Literal["reasoning_effort", "chat_template_kwargs"],
+    effort: Effort,
+    expected: dict[str, object],
+) -> None:
+    async with scripted(sending(A, STOP, END)) as upstream:
+        engine = Engine(Config(url=upstream.url, effort_field=field), QUICK)
+        await play(engine, Request(messages=(say("user", "x"),), effort=effort))
+        await engine.aclose()
+        sent = json.decode(upstream.connections[0].body, dict[str, object], EngineError)
+    assert {name: sent[name] for name in sent if name in expected} == expected
+    assert len({"reasoning_effort", "chat_template_kwargs"} & sent.keys()) == len(expected)
+
+
+def test_a_suffix_only_where_it_is_not_dropped() -> None:
+    """llama-server takes one and ignores it."""
+    url = "http://127.0.0.1:1"
+    assert "suffix" not in Engine(Config(url=url), QUICK).supports
+    assert "suffix" in Engine(Config(url=url, extra_parameters=("suffix",)), QUICK).supports
+    assert "suffix" in Engine(Config(), QUICK).supports

@@ -2,7 +2,12 @@
 
 import pytest
 
-from penstock.core.errors import ModalityError, OverloadedError, UnsupportedParameterError
+from penstock.core.errors import (
+    InvalidRequestError,
+    ModalityError,
+    OverloadedError,
+    UnsupportedParameterError,
+)
 from penstock.core.messages import ImagePart, Message, say
 from penstock.core.request import ReplyFormat, Request, Sampling, ToolSpec
 from penstock.gateway.admission import check_room, fit
@@ -36,7 +41,6 @@ def test_what_is_supported_passes_unchanged():
         (ask(tools=(ToolSpec(name="f"),)), "tools"),
         (ask(reply_format=ReplyFormat(kind="json_object")), "response_format"),
         (ask(effort="low"), "reasoning_effort"),
-        (ask(choices=2), "n"),
         (ask(messages=(PICTURE,)), "messages"),
         (ask(sampling=Sampling(top_k=3)), "top_k"),
         (ask(sampling=Sampling(stop=("x",))), "stop"),
@@ -48,6 +52,14 @@ def test_what_would_change_the_answer_is_refused_by_name(request_: Request, para
         fit(request_, ENGINE, "b")  # type: ignore[arg-type]
     assert caught.value.param == param
     assert "'b'" in caught.value.message
+
+
+def test_choices_need_nothing_of_an_engine_and_are_bounded():
+    request = ask(choices=128)
+    assert fit(request, ENGINE, "b") is request  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError) as caught:
+        fit(ask(choices=129), ENGINE, "b")  # type: ignore[arg-type]
+    assert caught.value.param == "n"
 
 
 def test_a_free_form_request_loses_sampling_by_name_and_nothing_else():
@@ -69,3 +81,14 @@ def test_room_is_bounded():
     with pytest.raises(OverloadedError) as caught:
         check_room(10, 10)
     assert caught.value.retry_after
+
+
+def test_an_effort_that_was_only_hinted_at_is_left_out_and_named():
+    hinted = fit(ask(effort="none", effort_hint="enable_thinking"), ENGINE, "b")  # type: ignore[arg-type]
+    assert hinted == ask(ignored=("enable_thinking",))
+
+
+def test_an_effort_that_was_asked_for_is_refused():
+    with pytest.raises(UnsupportedParameterError) as caught:
+        fit(ask(effort="none"), ENGINE, "b")  # type: ignore[arg-type]
+    assert caught.value.param == "reasoning_effort"

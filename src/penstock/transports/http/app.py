@@ -34,7 +34,7 @@ class App:
 
     def __init__(self, gateway: Gateway, settings: Server) -> None:
         self._shapes = ErrorShapes(gateway.dialects)
-        self._origins = Origins(settings, key_required=gateway.key_required)
+        self._origins = Origins(settings, lambda: gateway.key_required)
         described = OpenApi(gateway)
         self.table = Table([*_routes(gateway, settings), *described.routes()])
         described.describe(self.table.routes)

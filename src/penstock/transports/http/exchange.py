@@ -1,7 +1,8 @@
 """One dialect's route: authenticate, parse, submit or find, render, answer."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, cast, get_args
 
 import msgspec
@@ -14,6 +15,7 @@ from penstock.core.ports import Answer, Call, Dialect, Head, OnDisconnect, Route
 from penstock.core.principals import Principal
 from penstock.core.queries import Query
 from penstock.core.request import Request
+from penstock.gateway.admission import check_dialect
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.rendering import BEGIN, Cursor, parse_event_id
 from penstock.gateway.watching import Watch
@@ -63,6 +65,7 @@ class Exchange:
         if not self._route.open:
             keys = presented_keys(visit.headers, self._credentials)
             principal = self._gateway.authenticate(keys)
+            check_dialect(principal, self._dialect.name)
         body = b""
         if self._route.method == "POST":
             check_media_type(visit)
@@ -77,7 +80,10 @@ class Exchange:
         call = Call(self._route, visit.params, visit.query, visit.headers, body)
         asked = self._dialect.parse(call)
         if isinstance(asked, Query):
-            found = await self._gateway.find(asked, principal)
+            if asked.ignored:
+                visit.name(b"penstock-ignored", ", ".join(asked.ignored))
+            with self._allowance_named(visit, principal, asked.operation == "embed"):
+                found = await self._gateway.find(asked, principal)
             await visit.answer(self._dialect.answer(found))
         else:
             await self._generate(visit, asked, principal, after)
@@ -86,7 +92,8 @@ class Exchange:
         self, visit: Visit, request: Request, principal: Principal, after: Cursor | None
     ) -> None:
         policy = _policy(visit.headers)
-        head = await self._gateway.submit(request, self._dialect.name, principal, policy)
+        with self._allowance_named(visit, principal):
+            head = await self._gateway.submit(request, self._dialect.name, principal, policy)
         # Nothing is awaited between the start of a run and its first reader: no run is orphaned by
         # a client that leaves just then.
         with watching(self._gateway.watch(StreamId(head.stream), BEGINNING)) as watch:
@@ -96,6 +103,20 @@ class Exchange:
                 await self._stream(visit, watch, head, after, seconds)
             else:
                 await self._whole(visit, watch, head)
+
+    @contextmanager
+    def _allowance_named(
+        self, visit: Visit, principal: Principal, counted: bool = True
+    ) -> Iterator[None]:
+        """Tells a key with a limit what is left of it, refused or not; in LLMaaS' header names."""
+        try:
+            yield
+        finally:
+            left = self._gateway.entrance.allowance(principal) if counted else None
+            if left is not None:
+                visit.name(b"x-ratelimit-limit-requests", str(left.limit))
+                visit.name(b"x-ratelimit-remaining-requests", str(left.remaining))
+                visit.name(b"x-ratelimit-reset-requests", str(left.reset))
 
     async def _attach(self, visit: Visit, principal: Principal, last_id: str) -> None:
         """Continues a stream of this dialect after what its reader has; starts nothing."""

@@ -44,6 +44,7 @@ _OPERATIONS: Final = {
     "model_files": "List the models as files",
     "defaults": "The default bindings",
     "health": "Whether the process answers",
+    "embed": "Turn texts into vectors",
 }
 _OPEN_PATHS: Final = ("/", "/health", "/ready", "/docs", "/openapi.json")
 _QUERY: Final[Mapping[tuple[str, str], Mapping[str, tuple[str, str]]]] = {

@@ -5,6 +5,7 @@ could otherwise spend money through it (`Origin`), or read it by DNS rebinding (
 """
 
 import ipaddress
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,14 +14,17 @@ from penstock.core.errors import ForbiddenError, InvalidRequestError, WrongMedia
 from penstock.core.ports import Answer
 from penstock.transports.http.visits import Headers, Visit
 
-_EXPOSED: Final = b"Penstock-Stream, Penstock-Ignored, x-request-id, Retry-After"
+_EXPOSED: Final = (
+    b"Penstock-Stream, Penstock-Ignored, x-request-id, Retry-After, x-ratelimit-limit-requests, "
+    b"x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
+)
 _METHODS: Final = "GET, HEAD, POST, DELETE, OPTIONS"
 
 
 class Origins:
-    """The rules of one configuration. `key_required`: whether any key is configured."""
+    """The rules of one configuration. `key_required`: whether there is any key by now."""
 
-    def __init__(self, settings: Server, *, key_required: bool) -> None:
+    def __init__(self, settings: Server, key_required: Callable[[], bool]) -> None:
         self._key_required = key_required
         self._any_address = settings.insecure
         self._hosts = {host.lower().rstrip(".") for host in settings.allowed_hosts}
@@ -29,7 +33,7 @@ class Origins:
     def check(self, visit: Visit) -> None:
         """Adds the CORS headers of the answer, whatever it will be. Raises `ForbiddenError`."""
         host = visit.headers.get("host")
-        if not self._key_required and host is not None and not self._knows_host(host):
+        if not self._key_required() and host is not None and not self._knows_host(host):
             raise ForbiddenError(
                 "this Host is not allowed while no key is configured; see [server] allowed_hosts"
             )
@@ -38,7 +42,7 @@ class Origins:
             return
         if self._allows(origin, host or ""):
             visit.extra += _cors(origin)
-        elif not self._key_required:
+        elif not self._key_required():
             raise ForbiddenError(
                 "pages of this Origin may not call; see [server] allowed_origins", param="Origin"
             )
@@ -76,7 +80,7 @@ class Origins:
     def _allows(self, origin: str, host: str) -> bool:
         origin = origin.lower()
         if origin == "null":
-            return self._key_required and "null" in self._origins
+            return self._key_required() and "null" in self._origins
         if host and origin in {f"http://{host.lower()}", f"https://{host.lower()}"}:
             return True
         return origin in self._origins or _without_port(origin) in self._origins

@@ -1,7 +1,8 @@
 """Entries to a streamed body: batches, heartbeats, endings.
 
-One batch of the log is one write. There is no task, lock or timer per batch: silence is watched by
-one timer per response, which a write only makes a note for.
+One batch of the log is one write, or several where a dialect's clients need small ones. There is
+no task, lock or timer per batch: silence is watched by one timer per response, which a write only
+makes a note for.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ Flow = Callable[[Callable[[Sequence[Entry]], bool]], Awaitable[None]]
 _QUIET: Final = frozenset({Start, Progress})
 _SLICE: Final = 512
 """Most entries rendered at a time: bounds the memory of a slow reader and the others' wait."""
+_CHUNK: Final = 16
+"""Bytes at most that chunked coding puts around a short write, the end of the body included."""
 
 
 class Heartbeat:
@@ -170,11 +173,19 @@ async def stream_reply(
         (name.lower().encode(), value.encode()) for name, value in opening.headers.items()
     ]
     await start_stream(visit, frame.content_type, headers)
+    if opening.most_bytes:
+        await visit.write(b"")  # The head in a write of its own.
     with Heartbeat(visit.connection, beat, frame.heartbeat) as heart:
         if first is None:
             first = await watch.take()
-        pump = Pump(visit, frame, heart, abort_on_failure=opening.abort_on_failure)
-        await pump.run(watch.take, first, watch.flow)
+        pump = Pump(
+            visit,
+            frame,
+            heart,
+            abort_on_failure=opening.abort_on_failure,
+            most_bytes=opening.most_bytes,
+        )
+        await pump.run(watch.take, first, None if opening.most_bytes else watch.flow)
 
 
 async def start_stream(visit: Visit, content_type: bytes, headers: Headers) -> None:
@@ -194,7 +205,13 @@ class Pump:
     """Writes what is taken until the stream ends."""
 
     def __init__(
-        self, visit: Visit, frame: Frame, heart: Heartbeat, *, abort_on_failure: bool
+        self,
+        visit: Visit,
+        frame: Frame,
+        heart: Heartbeat,
+        *,
+        abort_on_failure: bool,
+        most_bytes: int = 0,
     ) -> None:
         self._visit = visit
         self._frame = frame
@@ -203,6 +220,7 @@ class Pump:
         self._push = visit.connection.push
         self._unsent = b""
         self._left: Sequence[Entry] = ()
+        self._most = most_bytes - _CHUNK if most_bytes else 0
 
     async def run(self, take: Take, entries: Sequence[Entry], flow: Flow | None = None) -> None:
         """To the terminal, beginning with `entries`. With `flow`, most is written as it is logged.
@@ -210,12 +228,15 @@ class Pump:
         Raises `AbortedResponseError` after a failure that a clean end would hide.
         """
         visit, frame, touch = self._visit, self._frame, self._heart.touch
+        most = self._most
         push = self._push
         while entries:
             if len(entries) > _SLICE:
                 entries = await self._in_slices(entries)
             last = entries[-1].event
             data = frame(entries)
+            if most and len(data) > most:
+                data = await self._all_but_the_last(data)
             if isinstance(last, TERMINAL):
                 await self._end(last, data)
                 return
@@ -223,6 +244,8 @@ class Pump:
                 if not push(data):
                     await visit.write(data)
                 touch()
+                if most:
+                    await asyncio.sleep(0)  # the loop joins what one of its turns wrote
             entries = await (take() if flow is None else self._next(take, flow))
         await visit.finish(b"")
 
@@ -255,16 +278,44 @@ class Pump:
         """Writes all but the last slice."""
         last = (len(entries) - 1) // _SLICE * _SLICE
         for begin in range(0, last, _SLICE):
-            await self._visit.write(self._frame(entries[begin : begin + _SLICE]))
+            data = self._frame(entries[begin : begin + _SLICE])
+            if self._most and len(data) > self._most:
+                data = await self._all_but_the_last(data)
+            await self._visit.write(data)
             self._heart.touch()
             await asyncio.sleep(0)
         return entries[last:]
+
+    async def _all_but_the_last(self, data: bytes) -> bytes:
+        """Writes whole events in short writes, and returns the last of these writes."""
+        *pieces, last = whole_events(data, self._most)
+        for piece in pieces:
+            if not self._push(piece):
+                await self._visit.write(piece)
+            await asyncio.sleep(0)  # the loop joins what one of its turns wrote
+        return last
 
     async def _end(self, last: object, data: bytes) -> None:
         if isinstance(last, Failed) and self._abort_on_failure:
             await self._visit.write(data)
             raise AbortedResponseError
         await self._visit.finish(data)
+
+
+def whole_events(data: bytes, most: int) -> Iterator[bytes]:
+    """The body of a stream in pieces of `most` bytes, cut after whole events only: an event that is
+    longer by itself is a piece of its own. SSE's end of an event is a blank line, NDJSON's a line.
+    """
+    end = b"\n\n" if data.endswith(b"\n\n") else b"\n"
+    begin = 0
+    while len(data) - begin > most:
+        at = data.rfind(end, begin, begin + most)
+        if at < 0:
+            at = data.find(end, begin)
+        yield data[begin : at + len(end)]
+        begin = at + len(end)
+    if begin < len(data):
+        yield data[begin:]
 
 
 def _raise_stillborn(entries: Sequence[Entry]) -> None:

@@ -1,0 +1,146 @@
+"""What was said in a session, as the next prompt holds it. Pure."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from penstock.core.errors import InvalidRequestError
+from penstock.core.folding import Reply, as_message
+from penstock.core.messages import Message, say
+from penstock.core.ports import StreamState
+from penstock.core.sessions import Turn
+
+LONGEST_TITLE: Final = 60
+
+
+def split(messages: Sequence[Message]) -> tuple[str | None, tuple[Message, ...]]:
+    """The system prompt that a conversation begins with, and the rest."""
+    if messages and messages[0].role == "system":
+        return messages[0].text, tuple(messages[1:])
+    return None, tuple(messages)
+
+
+def title(said: Sequence[Message]) -> str:
+    """The first words of the first thing that a user said."""
+    text = next((message.text for message in said if message.role == "user"), "")
+    words = " ".join(text[: LONGEST_TITLE * 8].split())
+    if len(words) <= LONGEST_TITLE:
+        return words
+    cut, space, _ = words[: LONGEST_TITLE + 1].rpartition(" ")
+    return (cut if space else words[:LONGEST_TITLE]) + "…"
+
+
+def groups(turns: Sequence[Turn]) -> list[list[Turn]]:
+    """The turns in pieces that may only be dropped whole: calls of tools with their results."""
+    found: list[list[Turn]] = []
+    for turn in turns:
+        if found and _has_results(turn.said):
+            found[-1].append(turn)
+        else:
+            found.append([turn])
+    return found
+
+
+def _has_results(said: Sequence[Message]) -> bool:
+    return any(message.role == "tool" for message in said)
+
+
+def needed(turns: Sequence[Turn], said: Sequence[Message]) -> list[list[Turn]]:
+    """The groups that may be dropped, oldest first, and as the last one what must stay with `said`:
+    the calls that it holds the results of, else nothing.
+    """
+    found = groups(turns)
+    return found if found and _has_results(said) else [*found, []]
+
+
+def prompt(turns: Iterable[Turn], said: Sequence[Message]) -> tuple[Message, ...]:
+    """The messages of `turns` and then `said`, so that every model's template takes them.
+
+    A call without a result, and a result without its call, is left out; what two messages of the
+    user's in a row say, because the first was never answered, becomes one message.
+    """
+    messages = [message for turn in turns for message in spoken(turn)]
+    return _joined(_paired([*messages, *said]))
+
+
+def spoken(turn: Turn) -> list[Message]:
+    """A turn's messages. What a model thought is for that turn only."""
+    if turn.reply is None:
+        return list(turn.said)
+    return [*turn.said, replace(turn.reply, reasoning=None)]
+
+
+def _paired(messages: Sequence[Message]) -> list[Message]:
+    found: list[Message] = []
+    for n, message in enumerate(messages):
+        if message.role == "tool":
+            if message.tool_call_id in _open_calls(found):
+                found.append(message)
+        elif message.tool_calls:
+            answered = _results_after(messages, n)
+            calls = tuple(call for call in message.tool_calls if call.id in answered)
+            if calls or message.text:
+                found.append(replace(message, tool_calls=calls))
+        else:
+            found.append(message)
+    return found
+
+
+def _open_calls(messages: Sequence[Message]) -> set[str]:
+    for message in reversed(messages):
+        if message.role != "tool":
+            return {call.id for call in message.tool_calls}
+    return set()
+
+
+def _results_after(messages: Sequence[Message], n: int) -> set[str | None]:
+    found: set[str | None] = set()
+    for message in messages[n + 1 :]:
+        if message.role != "tool":
+            break
+        found.add(message.tool_call_id)
+    return found
+
+
+def _joined(messages: Sequence[Message]) -> tuple[Message, ...]:
+    found: list[Message] = []
+    for message in messages:
+        if found and message.role == "user" == found[-1].role:
+            before = found.pop()
+            parts = (*before.parts, *say("user", "\n\n").parts, *message.parts)
+            message = replace(message, parts=parts)
+        found.append(message)
+    return tuple(found)
+
+
+def check_results(turns: Sequence[Turn], said: Sequence[Message]) -> None:
+    """Raises `InvalidRequestError` for a tool's result whose call the last answer did not make."""
+    reply = turns[-1].reply if turns else None
+    known = {call.id for call in reply.tool_calls} if reply is not None else set()
+    results = [message for message in said if message.role == "tool"]
+    for n, message in enumerate(results):
+        if message.tool_call_id not in known:
+            raise InvalidRequestError(
+                f"tool_results[{n}].tool_call_id: the last answer made no such call",
+                param=f"tool_results[{n}].tool_call_id",
+            )
+
+
+def outcome(reply: Reply) -> tuple[StreamState, Message | None, str | None]:
+    """How a turn ended: its state, what was answered as far as it got, and why it broke.
+
+    The calls of an answer that was cut may be cut themselves and nobody was told of them, so they
+    are not kept.
+    """
+    first = reply.first
+    state: StreamState = "done"
+    if reply.failed is not None:
+        state = "interrupted" if reply.failed.code == "interrupted" else "failed"
+    elif first.reason == "cancelled":
+        state = "cancelled"
+    message = as_message(first)
+    if state != "done":
+        message = replace(message, tool_calls=())
+    said = bool(message.parts or message.tool_calls)
+    return state, message if said else None, reply.failed.message if reply.failed else None

@@ -1,0 +1,30 @@
+"""A whole reply from the log."""
+
+from msgspec.structs import replace
+
+from penstock.core.events import BEGINNING, StreamId
+from penstock.core.folding import Folder, Reply, as_message
+from penstock.core.ports import Head, StreamLog
+from penstock.core.request import Request
+
+
+async def folded(log: StreamLog, stream: StreamId) -> Reply:
+    """Everything that a stream says, once it has ended."""
+    folder = Folder()
+    reader = log.reader(stream, BEGINNING)
+    try:
+        while entries := await reader.take():
+            for entry in entries:
+                folder.feed(entry)
+    finally:
+        reader.close()
+    return folder.reply()
+
+
+async def continued(request: Request, before: Head, log: StreamLog) -> Request:
+    """The request with an earlier one and its reply in front of its own messages."""
+    reply = await folded(log, StreamId(before.stream))
+    said = before.request.messages
+    if reply.first.text or reply.first.tool_calls:
+        said = (*said, as_message(reply.first))
+    return replace(request, messages=(*said, *request.messages))
