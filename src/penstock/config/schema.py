@@ -244,6 +244,13 @@ class Paths(_Section, frozen=True):
         str | None,
         Meta(description="Folders with a `config.yaml` each, in lollms' format."),
     ] = None
+    models_folder: Annotated[
+        str | None,
+        Meta(
+            description="Where pulled and created models lie; default `penstock/models` in the "
+            "data folder."
+        ),
+    ] = None
 
 
 class ClientApi(_Section, frozen=True):

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -49,6 +49,7 @@ from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
 from penstock.gateway.sessions import OPERATIONS as SESSION_OPERATIONS
 from penstock.gateway.sessions import Sessions
+from penstock.gateway.stored import Stored
 from penstock.gateway.trimming import Trimming
 from penstock.gateway.watching import Watch, Watched
 
@@ -84,10 +85,11 @@ class Gateway:
         self._stores = [store for store in (parts.sessions, parts.keys) if store is not None]
         self._personalities = parts.personalities
         self._engines: dict[str, Engine] = {b.name: b.engine for b in parts.bindings}
+        self._stored = Stored(parts.models, self.bindings)
         if parts.models is not None:
-            self._engines[STORE] = Fetching(parts.models, self._relist)
+            self._engines[STORE] = Fetching(parts.models, self._stored.look)
         self.questions = Questions(
-            config, self.bindings, parts.personalities, parts.models, parts.version
+            config, self.bindings, parts.personalities, self._stored, parts.version
         )
         self.entrance = Entrance(config.security, parts.keys, now_ms)
         budgets = Budgets(self.bindings, config.defaults.default_context_size)
@@ -97,7 +99,7 @@ class Gateway:
         self._group = asyncio.TaskGroup()
         self._own_tasks: list[asyncio.Task[None]] = []
         self._router: Router | None = None
-        self._routed = -1
+        self._routed = (-1, -1)
         self._closing = False
         self._around = Surroundings(
             log=parts.log,
@@ -326,10 +328,10 @@ class Gateway:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _current_router(self) -> Router:
-        version = self.bindings.version
+        version = (self.bindings.version, self._stored.version)
         if version != self._routed or self._router is None:
             config = self._config
-            self._router = Router(self.bindings.offers(), config.models, config.defaults)
+            self._router = Router(self._stored.offers(), config.models, config.defaults)
             self._routed = version
         return self._router
 
@@ -348,16 +350,15 @@ class Gateway:
     async def _ready(self, binding: str) -> Engine:
         return self._engines[STORE] if binding == STORE else await self.bindings.ready(binding)
 
-    async def _relist(self) -> None:
-        await self.bindings.refresh(older_than=0.0)
-
     async def _route(self, request: Request) -> tuple[Target, ...]:
-        try:
-            return self._current_router().route(request)
-        except (UnknownModelError, UnknownBindingError, ModalityError):
-            # Perhaps a binding is just coming up, or has learnt a model since it was last asked.
-            await self.bindings.started(within=STARTING_SECONDS)
-            await self.bindings.refresh(older_than=1.0)
+        await self._stored.look()
+        # Perhaps a binding is just coming up, or has learnt a model since it was last asked.
+        with suppress(UnknownModelError, UnknownBindingError, ModalityError):
+            targets = self._current_router().route(request)
+            if not self._stored.is_early(targets):
+                return targets
+        await self.bindings.started(within=STARTING_SECONDS)
+        await self.bindings.refresh(older_than=1.0)
         try:
             return self._current_router().route(request)
         except UnknownModelError:
@@ -368,14 +369,16 @@ class Gateway:
     def _attempts(self, request: Request, targets: Sequence[Target]) -> list[Attempt]:
         found: list[Attempt] = []
         refused: GatewayError | None = None
-        for binding, model in targets:
+        for target in targets:
+            name = target.binding
             try:
-                fitted = admission.fit(request, self._engines[binding], binding)
+                filled = self._stored.applied(request, target)
+                fitted = admission.fit(filled, self._engines[name], name)
             except GatewayError as error:
                 refused = refused or error
             else:
-                kind = self.bindings.kind(binding)
-                found.append(Attempt(binding, model, fitted, kind))
+                kind, own = self.bindings.kind(name), self._stored.own(target)
+                found.append(Attempt(name, target.model, fitted, kind, own))
         if not found and refused is not None:
             raise refused
         return found

@@ -29,14 +29,14 @@ class Trimming:
 
         Raises `UnsupportedParameterError` (`param` is `message`) when what must stay is too long.
         """
-        target = Target(attempt.binding, attempt.model)
+        target = Target(attempt.binding, attempt.own or attempt.model)
         room = self._budgets.room(target)
         reserve = self._for_the_answer(attempt.request, room)
         budget = room.tokens - reserve
         *groups, fixed = needed(session.turns, said)
         system = (say("system", session.system),) if session.system else ()
         used = await self._fixed(target, (*system, *said), fixed, attempt.request)
-        self._check(used, room, target)
+        self._check(used, room, Target(attempt.binding, attempt.model))
         kept: list[Turn] = []
         for group in reversed(groups):
             more = [await self._turn(target, turn) for turn in group]
