@@ -37,7 +37,7 @@ check: .venv/.test  ## format, lint, types, layers, budget
 	@$(BIN)/python tools/budget.py src && $(BIN)/python tools/budget.py benchmarks
 
 test: .venv/.test  ## the whole suite
-	@tools/system_packages.sh chromium=chromium
+	@tools/system_packages.sh chromium=chromium pg_ctlcluster=postgresql
 	@$(BIN)/python -m pytest -m "not soak"
 
 soak: .venv/.test  ## the long runs

@@ -13,8 +13,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the developer's own shell says to Penstock says nothing here."""
+def no_settings_from_outside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What the developer's own shell and folders say to Penstock says nothing here."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))
     for name in list(os.environ):
         if name.startswith(("PENSTOCK_", "OPENAI_", "OLLAMA_")):
             monkeypatch.delenv(name)

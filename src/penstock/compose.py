@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final, cast
 
 import msgspec
@@ -15,12 +16,15 @@ from penstock.config import loading, paths, personalities
 from penstock.config.schema import Config
 from penstock.core.errors import ConfigError
 from penstock.core.ports import Dialect, Engine, StreamLog
+from penstock.core.stores import ModelStore
 from penstock.gateway.bindings import Binding
 from penstock.gateway.gateway import Gateway, Parts, now_ms
 from penstock.gateway.metrics import Metrics
 from penstock.gateway.own_code import load_own_code
 from penstock.stores import LateKeys, LateSessions
+from penstock.stores.models import Models
 
+EMBEDDED: Final = Path(__file__).parent / "models"
 OLLAMA_URL: Final = "http://127.0.0.1:11434"
 
 
@@ -60,7 +64,8 @@ async def open_gateway(
     """
     environment = os.environ if environment is None else environment
     metrics = Metrics()
-    found = bindings(config, environment)
+    store = model_store(config)
+    found = bindings(config, environment, store)
     check_names(config, found)
     speakers = personalities.load(config)
     own = load_own_code(config, personalities.scripts(config), speakers)
@@ -74,6 +79,7 @@ async def open_gateway(
         version=version("penstock"),
         metrics=metrics,
         own=own,
+        models=store,
         sessions=LateSessions(config.stores, paths.stores_file()),
         keys=LateKeys(config.stores, paths.stores_file()) if stored_keys else None,
     )
@@ -138,13 +144,34 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def bindings(config: Config, environment: Mapping[str, str]) -> list[Binding]:
-    """Every `[bindings.NAME]` as an object; nothing is started."""
+def model_store(config: Config) -> Models:
+    """The models of one's own. Nothing is made or read yet."""
+    return Models(
+        paths.models_folder(config),
+        check=_check_model,
+        embedded={path.stem: path for path in EMBEDDED.glob("*.gguf")},
+    )
+
+
+def _check_model(path: Path) -> None:
+    """By the reader of the engine that is to run it."""
+    registry.load("engines", "llamacpp").check_file(path)
+
+
+def bindings(
+    config: Config, environment: Mapping[str, str], store: ModelStore | None = None
+) -> list[Binding]:
+    """Every `[bindings.NAME]` as an object; nothing is started.
+
+    An engine whose settings have a `models_folder`, and no `path` of their own, serves the store.
+    """
     tables = config.bindings or implicit_bindings(environment)
     found = []
     for name, table in tables.items():
         engine_name = loading.engine_of(name, table)
         module = registry.load("engines", engine_name)
+        if store is not None and "path" not in table and _takes_folder(module.Config):
+            table = {"models_folder": store.folder, **table}
         settings = loading.convert_binding(name, table, module.Config, environment)
         engine = cast("Engine", module.Engine(settings, config.timeouts))
         found.append(
@@ -158,6 +185,10 @@ def bindings(config: Config, environment: Mapping[str, str]) -> list[Binding]:
             )
         )
     return found
+
+
+def _takes_folder(settings: type[msgspec.Struct]) -> bool:
+    return "models_folder" in settings.__struct_fields__
 
 
 def check_names(config: Config, found: list[Binding]) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from tests.integration.embedded import DEMO
+from tests.integration.hub import Hub
 from tests.integration.serving import ROOT, Serving, serve
 
 from penstock import registry
@@ -41,6 +43,15 @@ def blocks(language: str) -> Sequence[object]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with serve(tmp_path_factory.mktemp("server"), "") as serving:
         yield serving
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    found = Hub({"demo-Q8_0.gguf": DEMO.read_bytes()})
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 def run(command: list[str] | str, serving: Serving, **more: str) -> str:
@@ -135,7 +146,7 @@ def commands(language: str) -> Sequence[object]:
 
 
 @pytest.mark.parametrize("line", [*commands("sh"), *commands("console")])
-def test_shell(line: str, server: Serving):
+def test_shell(line: str, server: Serving, hub: Hub, tmp_path: Path):
     line = line.split(" #")[0].replace(".venv/bin/penstock", "penstock").strip()
     stream = stream_of(server)
     line = re.sub(r"\b(STREAM_ID|STREAM|6f1c…|7821f5f1560253795bb3bd6e35bf4b78)", stream, line)
@@ -147,7 +158,13 @@ def test_shell(line: str, server: Serving):
         return
     if words[0] == "curl":
         words.insert(1, "--fail")
-    run(words, server)
+    if "hf.co/acme/demo:Q8_0" in words:
+        run(["penstock", "pull", "hf.co/acme/demo:Q8_0"], server, HF_ENDPOINT=hub.url)
+    data = {"XDG_DATA_HOME": str(tmp_path)}
+    if words[:3] == ["penstock", "keys", "revoke"]:
+        run(["penstock", "keys", "create", words[3]], server, **data)
+    # A key of the server's own would shut its other readers out.
+    run(words, server, HF_ENDPOINT=hub.url, **(data if words[1] == "keys" else {}))
 
 
 def test_what_make_says_is_what_make_does():

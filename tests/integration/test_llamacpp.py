@@ -27,8 +27,9 @@ from penstock.core.errors import (
     InvalidRequestError,
     UnavailableError,
     UnknownModelError,
+    UnsupportedParameterError,
 )
-from penstock.core.messages import Message, TextPart, ToolCall, say
+from penstock.core.messages import ImagePart, Message, TextPart, ToolCall, say
 from penstock.core.ports import Timeouts
 from penstock.core.request import (
     Effort,
@@ -39,6 +40,7 @@ from penstock.core.request import (
     ToolSpec,
 )
 from penstock.engines.llamacpp import Config, Engine
+from penstock.gateway.admission import fit
 from penstock.wire import json
 
 
@@ -328,3 +330,11 @@ async def test_it_starts_by_itself_and_never_again_after_its_end() -> None:
     for attempt in (events(engine, SHORT), engine.models()):
         with pytest.raises(UnavailableError):
             await attempt
+
+
+def test_pictures_are_refused_by_name() -> None:
+    picture = Message(role="user", parts=(ImagePart(url="data:image/png;base64,AAAA"),))
+    with pytest.raises(UnsupportedParameterError) as caught:
+        fit(Request(messages=(picture,)), Engine(Config(), Timeouts()), "local")
+    assert caught.value.param == "messages"
+    assert "'local'" in caught.value.message

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import aclosing
 
+import msgspec
 import pytest
 from tests.integration.embedded import (
     LONG,
@@ -22,7 +23,10 @@ from penstock.core.errors import (
     OverloadedError,
     UnavailableError,
 )
+from penstock.core.folding import fold
+from penstock.core.request import Sampling
 from penstock.engines.llamacpp import Config
+from penstock.gateway import choices
 
 
 async def test_runs_decode_side_by_side() -> None:
@@ -117,3 +121,40 @@ async def test_closing_the_engine_ends_what_runs_and_what_waits() -> None:
                 with pytest.raises(UnavailableError):
                     async for _ in stream:
                         pass
+
+
+async def test_several_choices_are_so_many_runs_in_the_slots_that_there_are() -> None:
+    request = msgspec.structs.replace(
+        ask("Tell me a story", Sampling(temperature=1.2, seed=5, max_tokens=12)), choices=5
+    )
+    async with running(Config(parallel=2)) as engine:
+        found = [event async for batch in choices.stream(engine, request) for event in batch]
+        await idle(engine)
+    folded = fold([ev.Entry(ev.Seq(n), 0, event) for n, event in enumerate(found, 1)])
+    assert len(folded.choices) == 5
+    assert [choice.reason for choice in folded.choices] == ["length"] * 5
+    assert len({choice.text for choice in folded.choices}) > 1
+    assert folded.usage is not None
+    assert folded.usage.output_tokens == 60
+    assert folded.usage.input_tokens < 60
+    assert isinstance(found[-1], ev.Done)
+
+
+async def test_closing_several_choices_gives_all_slots_back() -> None:
+    request = msgspec.structs.replace(LONG, choices=3)
+    async with running(Config(parallel=2)) as engine:
+        stream = choices.stream(engine, request)
+        async for batch in stream:
+            if any(isinstance(event, ev.TextDelta) for event in batch):
+                break
+        await stream.aclose()
+        await idle(engine)
+
+
+async def test_more_choices_than_there_is_room_for_are_refused_before_anything() -> None:
+    request = msgspec.structs.replace(LONG, choices=4)
+    async with running(Config(parallel=1, max_queue=2)) as engine:
+        with pytest.raises(OverloadedError):
+            async for batch in choices.stream(engine, request):
+                assert not any(isinstance(event, ev.TextDelta) for event in batch)
+        await idle(engine)

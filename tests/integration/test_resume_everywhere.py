@@ -22,6 +22,7 @@ ASKED = {
         "input_data": [{"type": "text", "role": "user_prompt", "data": "Go"}],
         "stream": True,
     },
+    "/api/llm/chat/stream": {"messages": [{"role": "user", "content": "Go"}]},
 }
 
 

@@ -8,7 +8,10 @@ from penstock.cli.chat import chat
 from penstock.cli.doctor import doctor
 from penstock.cli.keys import keys
 from penstock.cli.models import models
+from penstock.cli.pull import pull
+from penstock.cli.rm import rm
 from penstock.cli.serve import serve
+from penstock.cli.show import show
 from penstock.cli.stream import stream
 from penstock.cli.tail import tail
 
@@ -28,6 +31,7 @@ def main(ctx: click.Context) -> None:
       penstock stream "Tell me a story about a lighthouse."
       penstock serve --config config.toml
       penstock models
+      penstock pull hf.co/ORG/REPO      a model from the Hugging Face hub
       penstock keys create alice        a key of its own for one client
       penstock tail                     the newest streams
       penstock tail STREAM_ID           follow one, or show it again
@@ -42,7 +46,7 @@ def main(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for _command in (serve, stream, chat, models, keys, tail, doctor):
+for _command in (serve, stream, chat, models, pull, show, rm, keys, tail, doctor):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -51,6 +51,12 @@ def functions_folder(config: Config) -> Path | None:
     return Path(chosen).expanduser() if chosen else None
 
 
+def models_folder(config: Config) -> Path:
+    """The model store: `[paths] models_folder`, else `models` in the data folder."""
+    chosen = config.paths.models_folder
+    return Path(chosen).expanduser() if chosen else data_folder() / "models"
+
+
 def history_file() -> Path:
     """What was typed in `penstock chat`, for its arrow keys."""
     return state_folder() / "chat_history"

@@ -62,6 +62,9 @@ class Server(_Section, frozen=True):
     max_body_bytes: Annotated[Count, Meta(description="Largest request body; more is 413.")] = (
         20 * 1024 * 1024
     )
+    max_upload_bytes: Annotated[
+        Count, Meta(description="Largest file that may be uploaded to the model store.")
+    ] = 64 * 1024**3
     max_headers: Annotated[Count, Meta(description="Most headers of a request; more is 431.")] = 100
     max_header_bytes: Annotated[
         Count, Meta(description="Most bytes of request line and headers; more is 431.")
@@ -276,6 +279,13 @@ class Paths(_Section, frozen=True):
     functions_folder: Annotated[
         str | None,
         Meta(description="Python files with functions that a model may call; see `[functions]`."),
+    ] = None
+    models_folder: Annotated[
+        str | None,
+        Meta(
+            description="Where pulled and created models lie; default `penstock/models` in the "
+            "data folder."
+        ),
     ] = None
 
 

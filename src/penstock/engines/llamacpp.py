@@ -23,6 +23,7 @@ from penstock.core.ports import Timeouts
 from penstock.core.queries import EmbedAsk, Embedded, LoadedModel, ModelDetails, TokensAsk
 from penstock.core.request import Modality, Request
 from penstock.engines import (
+    _gguf,
     _llama_body,
     _llama_errors,
     _llama_facts,
@@ -349,6 +350,13 @@ def _named(shelf: Shelf, name: str) -> Model | None:
     if name in shelf.models:
         return shelf.models[name]
     return next((m for m in shelf.models.values() if m.file.title == name), None)
+
+
+def check_file(path: Path) -> None:
+    """Raises `ConfigError` that says why a file is no whole model. Blocks on the disk."""
+    file = _gguf.read(path)
+    if file.kind != "model" or file.architecture == "clip":
+        raise ConfigError(f"{path.name} is no model but a part of one", param="path")
 
 
 async def _known(model: Model) -> Known:

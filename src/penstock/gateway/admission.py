@@ -37,6 +37,12 @@ def check_dialect(principal: Principal, dialect: str) -> None:
         raise ForbiddenError(f"this key may not use the dialect {dialect!r}")
 
 
+def check_store(principal: Principal) -> None:
+    """Raises `ForbiddenError` for a key that may not change the models of this machine."""
+    if not principal.is_admin:
+        raise ForbiddenError("this key may not change the models here: it is no admin key")
+
+
 def fit(request: Request, engine: Engine, binding: str) -> Request:
     """The request as this engine can run it.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
 from penstock.config.schema import Model
 from penstock.core.request import Request
@@ -14,18 +14,16 @@ ANY: Final = "*"
 
 
 def with_alias(request: Request, models: Mapping[str, Model]) -> Request:
-    """The request with its alias's defaults where it says nothing itself."""
+    """The request with its alias' defaults where it says nothing itself."""
     alias = models.get(ANY if "model" in request.ignored else request.model)
     if alias is None:
         return request
-    sampling = request.sampling
     missing = {
         name: getattr(alias, name)
         for name in ("temperature", "top_p", "max_tokens")
-        if getattr(sampling, name) is None
+        if getattr(request.sampling, name) is None
     }
     messages = request.messages
     if alias.system and not any(message.role == "system" for message in messages):
         messages = personalities.add_system(messages, alias.system)
-    sampling = msgspec.structs.replace(sampling, **missing)
-    return msgspec.structs.replace(request, sampling=sampling, messages=messages)
+    return replace(request, sampling=replace(request.sampling, **missing), messages=messages)

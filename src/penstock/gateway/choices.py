@@ -60,6 +60,7 @@ class _Merger:
         self._reasons: dict[int, Done] = {}
         self._usages: dict[int, Usage] = {}
         self._failed: Failed | None = None
+        self._breaking = False
         self._broken: BaseException | None = None
 
     async def batches(self) -> AsyncGenerator[Sequence[Event]]:
@@ -90,9 +91,16 @@ class _Merger:
         ended = len(self._reasons) == self._request.choices
         return ended or self._failed is not None or self._broken is not None
 
+    @property
+    def _new(self) -> bool:
+        if self._breaking:
+            # Heard of a few turns later than it happened; nothing is to be said in between.
+            return self._broken is not None
+        return bool(self._ready) or self._over or self._accepted != self._told
+
     async def _something(self) -> None:
         """Waits for news: events, a first acceptance, an end."""
-        while not (self._ready or self._over or self._accepted != self._told):
+        while not self._new:
             self._news = asyncio.get_running_loop().create_future()
             await self._news
         self._told = self._accepted
@@ -109,16 +117,27 @@ class _Merger:
             self._tell()
 
     async def _run(self, choice: int) -> None:
-        request = _alone(self._request, choice)
-        batches = cast("AsyncGenerator[Sequence[Event]]", self._engine.stream(request))
+        try:
+            await self._follow(choice)
+        except BaseException:
+            self._breaking = True
+            raise
+
+    async def _follow(self, choice: int) -> None:
+        batches = cast(
+            "AsyncGenerator[Sequence[Event]]", self._engine.stream(_alone(self._request, choice))
+        )
         async with aclosing(batches):
             async for batch in batches:
                 self._accepted = True
-                self._ready += self._tagged(batch, choice)
+                found = self._tagged(batch, choice)
+                self._ready += found
                 self._tell()
                 if choice in self._reasons or self._failed is not None:
                     return
-                await self._read()
+                # What left nothing to read is not waited for: nobody would say that it was.
+                if found:
+                    await self._read()
         raise EngineProtocolError("the engine stopped without saying how it ended")
 
     async def _read(self) -> None:

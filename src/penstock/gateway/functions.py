@@ -96,7 +96,9 @@ class Functions:
         function = self._by_spec[call.name]
         with Caught() as caught:
             # `{}` is what many models mean when they say nothing at all.
-            said = json.decode(call.arguments.strip() or "{}", function.arguments, InvalidRequestError)
+            said = json.decode(
+                call.arguments.strip() or "{}", function.arguments, InvalidRequestError
+            )
             return await self._perform(function, said)
         return _fault(caught.error)
 

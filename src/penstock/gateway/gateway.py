@@ -3,8 +3,8 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -44,12 +44,13 @@ from penstock.gateway.entrance import Entrance
 from penstock.gateway.fetching import STORE, Fetching
 from penstock.gateway.metrics import Metrics, measure_lag
 from penstock.gateway.own_code import OwnCode
-from penstock.gateway.questions import Questions, work_of
+from penstock.gateway.questions import STORE_OPERATIONS, Questions, work_of
 from penstock.gateway.replies import continued
 from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
 from penstock.gateway.sessions import OPERATIONS as SESSION_OPERATIONS
 from penstock.gateway.sessions import Sessions
+from penstock.gateway.stored import Stored
 from penstock.gateway.trimming import Trimming
 from penstock.gateway.watching import Watch, Watched
 
@@ -87,10 +88,11 @@ class Gateway:
         self._personalities = parts.personalities
         self._own = parts.own
         self._engines: dict[str, Engine] = {b.name: b.engine for b in parts.bindings}
+        self._stored = Stored(parts.models, self.bindings)
         if parts.models is not None:
-            self._engines[STORE] = Fetching(parts.models, self._relist)
+            self._engines[STORE] = Fetching(parts.models, self._stored.look)
         self.questions = Questions(
-            config, self.bindings, parts.personalities, parts.models, parts.version
+            config, self.bindings, parts.personalities, self._stored, parts.version
         )
         self.questions.functions = parts.own.function_names
         self.entrance = Entrance(config.security, parts.keys, now_ms)
@@ -101,7 +103,7 @@ class Gateway:
         self._group = asyncio.TaskGroup()
         self._own_tasks: list[asyncio.Task[None]] = []
         self._router: Router | None = None
-        self._routed = -1
+        self._routed = (-1, -1)
         self._closing = False
         self._around = Surroundings(
             log=parts.log,
@@ -180,6 +182,8 @@ class Gateway:
             raise UnavailableError("the server is stopping", retry_after=5.0)
         admission.check_room(len(self._runs), self._config.server.max_runs)
         admission.check_dialect(principal, dialect)
+        if request.task != "generate":
+            admission.check_store(principal)
 
         async def prepare(asked: Request) -> tuple[Head, list[Attempt]]:
             return await self._head(asked, dialect, principal, on_disconnect)
@@ -195,9 +199,9 @@ class Gateway:
             stream = StreamId(head.stream)
             self._runs[stream] = (run, Watched(head, run.cancel))
             self.metrics.runs += 1
-            run.task = self._group.create_task(self._run(run))
             # The key's place is the run's now, also of one that is cancelled before its first step.
             left = leaving.pop_all()
+            run.task = self._group.create_task(self._run(run, left))
             run.task.add_done_callback(lambda _: left.close())
         return head
 
@@ -236,13 +240,14 @@ class Gateway:
         )
         return head, attempts
 
-    async def _run(self, run: Run) -> None:
+    async def _run(self, run: Run, left: ExitStack) -> None:
         try:
             await run.run()
         finally:
             _, watched = self._runs.pop(run.stream)
             watched.ended()
             self.metrics.runs -= 1
+            left.close()
         if run.head.request.session is not None:
             await self._sessions.finish(run.head)
 
@@ -297,6 +302,8 @@ class Gateway:
             return await self._sessions.find(
                 query, principal.id, lambda stream: self.cancel(stream, principal)
             )
+        if query.operation in STORE_OPERATIONS:
+            admission.check_store(principal)
         work = work_of(query)
         targets = await self._route(work) if work is not None else ()
         for target in targets:
@@ -305,6 +312,13 @@ class Gateway:
             if query.operation == "embed":
                 leaving.callback(self.entrance.enter(principal))
             return await self.questions.find(query, principal, targets, keyed=self.key_required)
+
+    async def upload(
+        self, query: Query, principal: Principal, chunks: AsyncIterator[bytes]
+    ) -> Found:
+        """Keeps an uploaded file in the model store. Raises what the store raises."""
+        admission.check_store(principal)
+        return await self.questions.upload(query, chunks)
 
     def trouble(self) -> str | None:
         """Why the gateway can't answer; `None` when it can."""
@@ -320,10 +334,10 @@ class Gateway:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _current_router(self) -> Router:
-        version = self.bindings.version
+        version = (self.bindings.version, self._stored.version)
         if version != self._routed or self._router is None:
             config = self._config
-            self._router = Router(self.bindings.offers(), config.models, config.defaults)
+            self._router = Router(self._stored.offers(), config.models, config.defaults)
             self._routed = version
         return self._router
 
@@ -342,16 +356,15 @@ class Gateway:
     async def _ready(self, binding: str) -> Engine:
         return self._engines[STORE] if binding == STORE else await self.bindings.ready(binding)
 
-    async def _relist(self) -> None:
-        await self.bindings.refresh(older_than=0.0)
-
     async def _route(self, request: Request) -> tuple[Target, ...]:
-        try:
-            return self._current_router().route(request)
-        except (UnknownModelError, UnknownBindingError, ModalityError):
-            # Perhaps a binding is just coming up, or has learnt a model since it was last asked.
-            await self.bindings.started(within=STARTING_SECONDS)
-            await self.bindings.refresh(older_than=1.0)
+        await self._stored.look()
+        # Perhaps a binding is just coming up, or has learnt a model since it was last asked.
+        with suppress(UnknownModelError, UnknownBindingError, ModalityError):
+            targets = self._current_router().route(request)
+            if not self._stored.is_early(targets):
+                return targets
+        await self.bindings.started(within=STARTING_SECONDS)
+        await self.bindings.refresh(older_than=1.0)
         try:
             return self._current_router().route(request)
         except UnknownModelError:
@@ -362,14 +375,16 @@ class Gateway:
     def _attempts(self, request: Request, targets: Sequence[Target]) -> list[Attempt]:
         found: list[Attempt] = []
         refused: GatewayError | None = None
-        for binding, model in targets:
+        for target in targets:
+            name = target.binding
             try:
-                fitted = admission.fit(request, self._engines[binding], binding)
+                filled = self._stored.applied(request, target)
+                fitted = admission.fit(filled, self._engines[name], name)
             except GatewayError as error:
                 refused = refused or error
             else:
-                kind = self.bindings.kind(binding)
-                found.append(Attempt(binding, model, fitted, kind))
+                kind, own = self.bindings.kind(name), self._stored.own(target)
+                found.append(Attempt(name, target.model, fitted, kind, own))
         if not found and refused is not None:
             raise refused
         return found

@@ -97,7 +97,7 @@ class Limits:
             )
         if most is not None and used.live >= most:
             raise OverloadedError(
-                f"this key may have {most} generations at a time, and they all run",
+                f"this key's limit of {most} at a time is reached",
                 retry_after=_ROOM_SECONDS,
             )
 

@@ -1,7 +1,7 @@
 """What is asked without starting a run: listings, tokens, vectors, the model store."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -32,8 +32,13 @@ from penstock.core.request import Request
 from penstock.core.stores import ModelStore, StoredModel
 from penstock.gateway.bindings import Binding, Bindings
 from penstock.gateway.routing import Target
+from penstock.gateway.stored import Stored
 
 T = TypeVar("T")
+STORE_OPERATIONS: Final = frozenset(
+    {"delete_model", "copy_model", "has_blob", "load_model", "unload_model"}
+)
+"""They change what this machine keeps, for everybody."""
 _LISTINGS: Final = frozenset(
     {"models", "model", "binding_models", "model_files", "model_details", "loaded_models"}
 )
@@ -47,13 +52,13 @@ class Questions:
         config: Config,
         bindings: Bindings,
         personalities: Mapping[str, Personality],
-        store: ModelStore | None,
+        stored: Stored,
         version: str,
     ) -> None:
         self._config = config
         self._bindings = bindings
         self._personalities = personalities
-        self._store = store
+        self._stored = stored
         self._version = version
         self.functions: tuple[str, ...] = ()
 
@@ -63,6 +68,7 @@ class Questions:
         """`targets`: who is to answer, where the query names a model or binding to work with."""
         if query.operation in _LISTINGS:
             await self._bindings.refresh()
+            await self._stored.look()
         found = self._listed(query, principal, keyed=keyed)
         more: dict[str, object] = {}
         match query.operation:
@@ -81,7 +87,7 @@ class Questions:
             case "load_model" | "unload_model":
                 await self._load(query, targets[0])
             case "delete_model" | "copy_model" | "has_blob":
-                more = {"exists": await self._stored(query)}
+                more = {"exists": await self._managed(query)}
             case _:
                 pass
         return msgspec.structs.replace(found, **more)
@@ -107,7 +113,7 @@ class Questions:
         cards = {
             (binding.name, card.name): msgspec.structs.replace(card, binding=binding.name)
             for binding in self._bindings.visible
-            for card in cards_of(binding)
+            for card in self._cards(binding)
         }
         aliases = [
             msgspec.structs.replace(
@@ -139,16 +145,16 @@ class Questions:
             if known.name == binding:
                 return tuple(
                     msgspec.structs.replace(card, binding=binding)
-                    for card in cards_of(known)
+                    for card in self._cards(known)
                     if principal.may_use(card.name)
                 )
         raise UnknownBindingError(f"no binding named {binding!r}", param="binding")
 
     async def _details(self, name: str, target: Target) -> ModelDetails:
         engine = await self._bindings.ready(target.binding)
-        stored = await self._stored_model(name)
+        stored = self._stored.find(target)
         if isinstance(engine, Describer):
-            details = await engine.describe(target.model)
+            details = await engine.describe(self._stored.own(target))
         else:
             details = ModelDetails(card=self._one(target.model, self.model_cards()))
         card = msgspec.structs.replace(details.card, name=name, binding=target.binding)
@@ -163,22 +169,18 @@ class Questions:
             parameters=_parameters(stored) if stored else details.parameters,
         )
 
-    async def _stored_model(self, name: str) -> StoredModel | None:
-        models = await self._store.models() if self._store is not None else ()
-        wanted = name.removesuffix(":latest")
-        return next((m for m in models if m.name.removesuffix(":latest") == wanted), None)
+    def _cards(self, binding: Binding) -> Sequence[ModelCard]:
+        return self._stored.cards(binding) if binding.models else cards_of(binding)
 
     async def _loaded(self, principal: Principal) -> tuple[LoadedModel, ...]:
         found: list[LoadedModel] = []
         for binding in self._bindings.visible:
             if binding.state == "up" and isinstance(binding.engine, Describer):
-                found += [
-                    msgspec.structs.replace(
-                        loaded, card=msgspec.structs.replace(loaded.card, binding=binding.name)
-                    )
-                    for loaded in await binding.engine.loaded()
-                    if principal.may_use(loaded.card.name)
-                ]
+                for loaded in await binding.engine.loaded():
+                    name = self._stored.name(loaded.card.name)
+                    card = msgspec.structs.replace(loaded.card, name=name, binding=binding.name)
+                    if principal.may_use(name):
+                        found.append(msgspec.structs.replace(loaded, card=card))
         return tuple(found)
 
     async def _load(self, query: Query, target: Target) -> None:
@@ -186,15 +188,15 @@ class Questions:
         if not isinstance(engine, Describer):
             return  # Somebody else's server decides what it keeps in memory.
         if query.operation == "load_model":
-            await engine.load(target.model)
+            await engine.load(self._stored.own(target))
         else:
-            await engine.unload(target.model)
+            await engine.unload(self._stored.own(target))
 
     # ── tokens and vectors ───────────────────────────────────────────────────────────────────────
 
     async def _tokens(self, query: Query, target: Target) -> dict[str, object]:
         ask = _asked(query, TokensAsk)
-        ask = msgspec.structs.replace(ask, model=target.model)
+        ask = msgspec.structs.replace(ask, model=self._stored.own(target))
         engine = await self._bindings.ready(target.binding)
         if not isinstance(engine, Tokenizer):
             raise ModalityError(f"the binding {target.binding!r} has no tokenizer")
@@ -203,7 +205,8 @@ class Questions:
         return {"tokens": tuple(await engine.tokenize(ask))}
 
     async def _embed(self, query: Query, target: Target) -> Embedded:
-        ask = msgspec.structs.replace(_asked(query, EmbedAsk), model=target.model)
+        own = self._stored.own(target)
+        ask = msgspec.structs.replace(_asked(query, EmbedAsk), model=own)
         engine = await self._bindings.ready(target.binding)
         if not isinstance(engine, Embedder):
             raise ModalityError(f"the binding {target.binding!r} makes no embeddings")
@@ -213,7 +216,7 @@ class Questions:
 
     # ── the model store ──────────────────────────────────────────────────────────────────────────
 
-    async def _stored(self, query: Query) -> bool:
+    async def _managed(self, query: Query) -> bool:
         store = self.store
         match query.operation:
             case "delete_model":
@@ -227,12 +230,17 @@ class Questions:
                 return await store.has_blob(_asked(query, BlobAsk).sha256)
         return True
 
+    async def upload(self, query: Query, chunks: AsyncIterator[bytes]) -> Found:
+        """Keeps a file by its content."""
+        await self.store.put_blob(_asked(query, BlobAsk).sha256, chunks)
+        return Found(query=query, exists=True)
+
     @property
     def store(self) -> ModelStore:
         """Raises `ModalityError` where this gateway keeps no models."""
-        if self._store is None:
+        if self._stored.store is None:
             raise ModalityError("this gateway keeps no models of its own")
-        return self._store
+        return self._stored.store
 
 
 def work_of(query: Query) -> Request | None:

@@ -33,8 +33,9 @@ _ODD: Final = frozenset({Start, Usage, Failed, Done})
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A binding to try, with the request as its engine can run it; `model` is the engine's name.
+    """A binding to try, with the request as its engine can run it.
 
+    `model`: who answers, as listed; `own`: the engine's name for it, where that is another.
     `engine` is the kind of the binding, for `Start`.
     """
 
@@ -42,6 +43,7 @@ class Attempt(msgspec.Struct, frozen=True):
     model: str
     request: Request
     engine: str = ""
+    own: str = ""
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -140,7 +142,7 @@ class Run:
                 return
 
     async def _attempt(self, engine: Engine, attempt: Attempt) -> None:
-        request = msgspec.structs.replace(attempt.request, model=attempt.model)
+        request = msgspec.structs.replace(attempt.request, model=attempt.own or attempt.model)
         batches = choices.stream(engine, request)
         time, append, gap = self._loop.time, self._log.append, self._around.metrics.gap
         last = 0.0

@@ -87,8 +87,9 @@ class Sessions:
     async def begin(self, request: Request, owner: str, prepare: Prepare) -> Prepared:
         """Begins a turn, and its stream in the log. `prepare` decides who is to answer.
 
-        Raises `SessionBusyError`, `InvalidRequestError` when system prompt and message are too long
-        for the model, and what `prepare` and the log raise: then no turn has begun.
+        Raises `SessionBusyError`; `UnsupportedParameterError` when system prompt and message are
+        too long for the model; `InvalidRequestError` for results of calls that were not made; and
+        what `prepare` and the log raise. Then no turn has begun.
         """
         name = request.session or ""
         known = await self._current(owner, name)

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from penstock.core.errors import InvalidRequestError
+from penstock.core.errors import UnsupportedParameterError
 from penstock.core.messages import Message, say
 from penstock.core.request import Request
 from penstock.core.sessions import Session, Turn
@@ -27,16 +27,16 @@ class Trimming:
     async def fit(self, session: Session, said: Sequence[Message], attempt: Attempt) -> Attempt:
         """The attempt with the session's system prompt, the newest turns that fit, and `said`.
 
-        Raises `InvalidRequestError` (`param` is `message`) when what must stay fits by no means.
+        Raises `UnsupportedParameterError` (`param` is `message`) when what must stay is too long.
         """
-        target = Target(attempt.binding, attempt.model)
+        target = Target(attempt.binding, attempt.own or attempt.model)
         room = self._budgets.room(target)
         reserve = self._for_the_answer(attempt.request, room)
         budget = room.tokens - reserve
         *groups, fixed = needed(session.turns, said)
         system = (say("system", session.system),) if session.system else ()
         used = await self._fixed(target, (*system, *said), fixed, attempt.request)
-        self._check(used, room, target)
+        self._check(used, room, Target(attempt.binding, attempt.model))
         kept: list[Turn] = []
         for group in reversed(groups):
             more = [await self._turn(target, turn) for turn in group]
@@ -76,7 +76,7 @@ class Trimming:
     def _check(self, used: Count, room: Room, target: Target) -> None:
         # What is only estimated, or compared with an assumed context, is for the engine to refuse.
         if used.exact and room.known and used.tokens + LEAST_ANSWER > room.tokens:
-            raise InvalidRequestError(
+            raise UnsupportedParameterError(
                 f"message: with the system prompt it takes {used.tokens} tokens, and "
                 f"{target.model!r} has a context of {room.tokens}",
                 param="message",

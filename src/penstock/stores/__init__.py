@@ -1,4 +1,4 @@
-"""Sessions and keys in a database: SQLite by default, PostgreSQL by URL.
+"""Sessions and keys in a database (SQLite by default, PostgreSQL by URL); models in a folder.
 
 Importing this costs nothing: the database's library is loaded when a store is first used.
 """

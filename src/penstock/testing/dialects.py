@@ -371,8 +371,9 @@ class DialectContract:
 
 
 def refusal(dialect: Dialect, body: bytes) -> GatewayError:
-    """The error that the dialect raises for a body."""
-    route = next(route for route in dialect.routes if route.method == "POST")
+    """The error that the dialect raises for a body, of its first route where none generates."""
+    generating = (route for route in dialect.routes if route.operation == "generate")
+    route = next(generating, dialect.routes[0])
     try:
         dialect.parse(Call(route, {}, {}, {}, body))
     except GatewayError as error:

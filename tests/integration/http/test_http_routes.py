@@ -258,7 +258,9 @@ async def test_origins(keyed: bool, origin: str, allowed: str) -> None:
         assert ("access-control-allow-origin" in headers) == ok
         if ok:
             exposed = headers["access-control-expose-headers"]
-            assert exposed == "Penstock-Stream, Penstock-Ignored, x-request-id, Retry-After"
+            limits = [f"x-ratelimit-{name}-requests" for name in ("limit", "remaining", "reset")]
+            named = ["Penstock-Stream", "Penstock-Ignored", "x-request-id", "Retry-After", *limits]
+            assert exposed == ", ".join(named)
             assert headers["vary"] == "Origin"
             assert ("access-control-allow-credentials" in headers) == (origin != "null")
 

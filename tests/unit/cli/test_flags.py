@@ -11,7 +11,7 @@ from penstock.cli.serve import curl
 from penstock.config import loading
 from penstock.config.schema import Server, Streams
 
-LISTS = {"allowed_origins", "allowed_hosts"}
+LISTS = {"allowed_origins", "allowed_hosts", "also_listen"}
 
 
 def test_every_scalar_has_its_flag():

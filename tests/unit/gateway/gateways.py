@@ -12,6 +12,7 @@ from penstock.core.messages import say
 from penstock.core.ports import Head, StreamLog
 from penstock.core.principals import LOCAL
 from penstock.core.request import Request
+from penstock.core.stores import SessionStore
 from penstock.gateway.bindings import Binding
 from penstock.gateway.gateway import Gateway, Parts, now_ms
 from penstock.gateway.metrics import Metrics
@@ -59,6 +60,7 @@ async def gateway(
     config: Config | None = None,
     log: StreamLog | None = None,
     personalities: dict[str, Personality] | None = None,
+    sessions: SessionStore | None = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway whose bindings are called `b0`, `b1` … in the order of `engines`."""
     config = config or Config(streams=Streams(log="memory"))
@@ -74,6 +76,7 @@ async def gateway(
         personalities=personalities or {},
         version="0",
         metrics=Metrics(),
+        sessions=sessions,
     )
     async with Gateway(parts) as made:
         yield made

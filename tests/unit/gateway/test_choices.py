@@ -253,3 +253,17 @@ async def test_progress_is_told_by_one_of_them():
 
     found = await played(Seeded(waiting), asked(3))
     assert len([event for event in found if isinstance(event, Progress)]) == 1
+
+
+async def test_what_leaves_nothing_to_read_holds_nobody_up():
+    """A choice that only waits in line goes on while the others have nothing to say."""
+
+    async def waiting(request: Request) -> Batches:
+        if numbered(request) == 1:
+            for place in (3, 2, 1):
+                yield [Progress(what="queued", at=place)]
+                yield [USAGE]
+        yield [Done(reason="stop")]
+
+    found = await played(Seeded(waiting), asked(2))
+    assert found[-1] == Done(reason="stop")

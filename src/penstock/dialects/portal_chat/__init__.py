@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Final
 
-from penstock.core.errors import GatewayError, InvalidRequestError, UnsupportedParameterError
+from penstock.core.errors import GatewayError
 from penstock.core.folding import Reply
 from penstock.core.ports import Answer, Call, Opening, Route
 from penstock.core.queries import Found, Query
@@ -36,12 +36,7 @@ class Dialect:
 
     def parse(self, call: Call) -> Request | Query:
         """A generation, or a question. Raises `InvalidRequestError`."""
-        try:
-            return parse.parse(call)
-        except (errors.MalformedBodyError, UnsupportedParameterError):
-            raise
-        except InvalidRequestError as error:
-            raise errors.MalformedBodyError(error.message, param=error.param) from error
+        return parse.parse(call)
 
     def opening(self, request: Request) -> Opening:
         """A failed stream ends with its error event and a clean close."""

@@ -9,8 +9,11 @@ from penstock.core.errors import (
     InvalidKeyError,
     InvalidRequestError,
     MissingKeyError,
+    RequestTooLargeError,
     UnknownRouteError,
     UnknownSessionError,
+    UnsupportedParameterError,
+    WrongMediaTypeError,
     WrongMethodError,
 )
 from penstock.core.ports import Answer
@@ -27,22 +30,20 @@ _SENTENCES: Final[dict[str, str]] = {
 """Code of ours → what the original says."""
 
 
-class MalformedBodyError(InvalidRequestError):
-    """A body that is not what its route takes: 422, as FastAPI's validation answers."""
-
-    status = 422
+_PLAIN: Final = (UnsupportedParameterError, RequestTooLargeError, WrongMediaTypeError)
 
 
 def error_answer(error: GatewayError) -> Answer:
-    """`{"detail": text}`; of a malformed body a list. A failed upstream is 503, as in the original.
+    """`{"detail": text}`; of a malformed field a list, as FastAPI's validation answers.
 
-    What only an engine or the gateway could find wrong with a request is 400 with a text.
+    What an engine found wrong with a request is 400 with a text, a failed upstream 503, as in the
+    original.
     """
     headers: dict[str, str] = {}
     status = 503 if isinstance(error, EngineError) else error.status
     detail: str | tuple[Problem, ...] = _SENTENCES.get(error.code, error.message)
-    if isinstance(error, MalformedBodyError):
-        detail = (problem(error),)
+    if _is_malformed(error):
+        status, detail = 422, (problem(error),)
     elif isinstance(error, WrongMethodError):
         headers["Allow"] = ", ".join(error.allow)
     elif status == 401:
@@ -50,3 +51,9 @@ def error_answer(error: GatewayError) -> Answer:
     if error.retry_after is not None or status in (409, 429, 503):
         headers |= retry_after(error)
     return Answer(status, body(detail), headers=headers)
+
+
+def _is_malformed(error: GatewayError) -> bool:
+    if not isinstance(error, InvalidRequestError) or isinstance(error, _PLAIN):
+        return False
+    return error.param is not None or error.message.startswith("not valid JSON")

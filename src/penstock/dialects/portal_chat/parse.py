@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Message, TextPart, ToolCall, say
 from penstock.core.ports import Call
 from penstock.core.queries import Query, SessionAsk
@@ -9,7 +10,6 @@ from penstock.core.request import Request, Sampling, ToolChoice, ToolSpec
 from penstock.dialects import _tools
 from penstock.dialects._thinking import Wish, wish
 from penstock.dialects.portal_chat import shapes
-from penstock.dialects.portal_chat.errors import MalformedBodyError
 from penstock.wire import json
 
 MOST_ID_BYTES: Final = 256
@@ -19,7 +19,7 @@ _OURS: Final = frozenset({"history", "stream"})
 
 
 def parse(call: Call) -> Request | Query:
-    """Raises `MalformedBodyError`."""
+    """Raises `InvalidRequestError`."""
     operation = call.route.operation
     if operation == "generate":
         stream = call.route.path.endswith("/stream")
@@ -29,20 +29,20 @@ def parse(call: Call) -> Request | Query:
         return Query(operation)
     name = call.path.get("id")
     if name is None:
-        name = json.decode(call.body, shapes.HistoryBody, MalformedBodyError).session_id
+        name = json.decode(call.body, shapes.HistoryBody, InvalidRequestError).session_id
     return Query(operation, name, SessionAsk(name))
 
 
 def _chat(data: bytes, stream: bool) -> Request:
-    body = json.decode(data, shapes.ChatBody, MalformedBodyError)
+    body = json.decode(data, shapes.ChatBody, InvalidRequestError)
     if not body.messages:
-        raise MalformedBodyError("messages: at least one message is required", param="messages")
+        raise InvalidRequestError("messages: at least one message is required", param="messages")
     messages = [_message(message, n) for n, message in enumerate(body.messages)]
     return _request(body, wish(body, messages), stream, None)
 
 
 def _session(data: bytes, stream: bool) -> Request:
-    body = json.decode(data, shapes.SessionBody, MalformedBodyError)
+    body = json.decode(data, shapes.SessionBody, InvalidRequestError)
     check_id(body.session_id)
     messages: list[Message] = []
     if body.system_prompt:
@@ -53,20 +53,20 @@ def _session(data: bytes, stream: bool) -> Request:
     if body.message is not None:
         messages.append(say("user", body.message))
     elif not body.tool_results:
-        raise MalformedBodyError("message: a message is required", param="message")
+        raise InvalidRequestError("message: a message is required", param="message")
     return _request(body, wish(body, messages), stream, body.session_id)
 
 
 def check_id(session: str) -> None:
-    """Raises `MalformedBodyError` for an id that no session can have."""
+    """Raises `InvalidRequestError` for an id that no session can have."""
     if not session:
-        raise MalformedBodyError("session_id: an id is required", param="session_id")
+        raise InvalidRequestError("session_id: an id is required", param="session_id")
     if len(json.encode(session)) > MOST_ID_BYTES:
-        raise MalformedBodyError(
+        raise InvalidRequestError(
             f"session_id: longer than {MOST_ID_BYTES - 2} bytes as ASCII JSON", param="session_id"
         )
     if session in _OURS:
-        raise MalformedBodyError(
+        raise InvalidRequestError(
             f"session_id: {session!r} is the address of another route", param="session_id"
         )
 
@@ -100,7 +100,7 @@ def _choice(body: shapes.Wishes, tools: tuple[ToolSpec, ...]) -> ToolChoice | No
 def _message(message: shapes.ChatMessage, n: int) -> Message:
     at = f"messages[{n}]"
     if message.role == "tool" and not message.tool_call_id:
-        raise MalformedBodyError(
+        raise InvalidRequestError(
             f"{at}.tool_call_id: required of a tool's result", param=f"{at}.tool_call_id"
         )
     calls = message.tool_calls if message.role == "assistant" else None

@@ -67,7 +67,10 @@ class Exchange:
             principal = self._gateway.authenticate(keys)
             check_dialect(principal, self._dialect.name)
         body = b""
-        if self._route.method == "POST":
+        if self._route.operation == "put_blob":
+            await self._upload(visit, principal)
+            return
+        if self._route.method not in ("GET", "HEAD"):
             check_media_type(visit)
             body = await visit.body(self._settings.max_body_bytes)
         after = None
@@ -87,6 +90,16 @@ class Exchange:
             await visit.answer(self._dialect.answer(found))
         else:
             await self._generate(visit, asked, principal, after)
+
+    async def _upload(self, visit: Visit, principal: Principal) -> None:
+        """A file, which goes to the store as it comes: it may be larger than memory."""
+        asked = self._dialect.parse(
+            Call(self._route, visit.params, visit.query, visit.headers, b"")
+        )
+        assert isinstance(asked, Query)
+        chunks = visit.chunks(self._settings.max_upload_bytes)
+        found = await self._gateway.upload(asked, principal, chunks)
+        await visit.answer(self._dialect.answer(found))
 
     async def _generate(
         self, visit: Visit, request: Request, principal: Principal, after: Cursor | None

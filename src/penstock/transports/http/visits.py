@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from secrets import token_hex
 from typing import Final
@@ -97,6 +97,25 @@ class Visit:
                 raise _too_large(limit)
             if not message["more_body"]:
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """The body as it comes; raises as `body` does."""
+        if int(self.headers.get("content-length") or 0) > limit:
+            raise _too_large(limit)
+        size = 0
+        while True:
+            message = await self._receive()
+            if self.connection.trouble is not None:
+                raise self.connection.trouble
+            if message["type"] != "http.request":
+                raise AbortedResponseError
+            size += len(message["body"])
+            if size > limit:
+                raise _too_large(limit)
+            if message["body"]:
+                yield message["body"]
+            if not message["more_body"]:
+                return
 
     # ── what leaves ──────────────────────────────────────────────────────────────────────────────
 

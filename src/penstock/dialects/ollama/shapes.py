@@ -1,0 +1,173 @@
+"""What Ollama's clients send (Ollama's API document, types of ollama-python 0.6)."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Raw
+
+from penstock.dialects._tools import Tool, null
+
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """`options`, as far as they are honoured."""
+
+    num_predict: int | None = None
+    temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
+    top_k: Annotated[int, Meta(ge=0)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    stop: str | list[str] | None = None
+    repeat_penalty: Annotated[float, Meta(gt=0)] | None = None
+    repeat_last_n: Annotated[int, Meta(ge=-1)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+
+
+HINTED_OPTIONS: Final = (
+    "num_ctx",
+    "num_keep",
+    "num_batch",
+    "num_gpu",
+    "main_gpu",
+    "num_thread",
+    "numa",
+    "low_vram",
+    "f16_kv",
+    "logits_all",
+    "vocab_only",
+    "use_mmap",
+    "use_mlock",
+    "embedding_only",
+    "penalize_newline",
+    "mirostat_tau",
+    "mirostat_eta",
+)
+"""Options about how a model is loaded, which is the binding's own configuration here."""
+REFUSED_OPTIONS: Final = {"mirostat": (0,), "tfs_z": (0, 1), "typical_p": (0, 1)}
+"""Options that would change the answer, and the values that ask for nothing."""
+
+
+class CalledFunction(msgspec.Struct, frozen=True):
+    """The function of a call; `arguments` is an object."""
+
+    name: Text
+    arguments: Raw = msgspec.field(default_factory=null)
+
+
+class Called(msgspec.Struct, frozen=True):
+    """A call in the conversation."""
+
+    function: CalledFunction
+    id: str | None = None
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of `/api/chat`."""
+
+    role: str
+    content: str | None = None
+    thinking: str | None = None
+    images: tuple[str, ...] | None = None
+    tool_calls: tuple[Called, ...] | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+
+
+class Common(msgspec.Struct, frozen=True, kw_only=True):
+    """What `/api/generate` and `/api/chat` share."""
+
+    model: Text
+    stream: bool | None = None
+    format: Raw = msgspec.field(default_factory=null)
+    options: dict[str, Raw] | None = None
+    think: bool | str | None = None
+    keep_alive: float | str | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+
+
+class Generate(Common, frozen=True, kw_only=True):
+    """The body of `/api/generate`. `width`, `height`, `steps` are for models that draw."""
+
+    prompt: str | None = None
+    suffix: str | None = None
+    system: str | None = None
+    template: str | None = None
+    context: tuple[int, ...] | None = None
+    raw: bool | None = None
+    images: tuple[str, ...] | None = None
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+
+
+class Chat(Common, frozen=True, kw_only=True):
+    """The body of `/api/chat`."""
+
+    messages: tuple[Said, ...] | None = None
+    tools: tuple[Tool, ...] | None = None
+
+
+class Embed(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `/api/embed`."""
+
+    model: Text
+    input: str | tuple[str, ...]
+    truncate: bool | None = None
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    options: dict[str, Raw] | None = None
+    keep_alive: float | str | None = None
+
+
+class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of the older `/api/embeddings`."""
+
+    model: Text
+    prompt: str
+    options: dict[str, Raw] | None = None
+    keep_alive: float | str | None = None
+
+
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `/api/show` and `/api/delete`; older clients say `name`."""
+
+    model: str | None = None
+    name: str | None = None
+    verbose: bool | None = None
+
+
+class Pull(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `/api/pull`; older clients say `name`."""
+
+    model: str | None = None
+    name: str | None = None
+    stream: bool | None = None
+    insecure: bool | None = None
+
+
+class Create(msgspec.Struct, frozen=True, kw_only=True, rename={"source": "from"}):
+    """The body of `/api/create`."""
+
+    model: str | None = None
+    name: str | None = None
+    stream: bool | None = None
+    source: str | None = None
+    files: dict[str, str] | None = None
+    adapters: dict[str, str] | None = None
+    template: str | None = None
+    license: str | tuple[str, ...] | None = None
+    system: str | None = None
+    parameters: dict[str, float | int | str | list[str] | None] | None = None
+    messages: tuple[Said, ...] | None = None
+    quantize: str | None = None
+    modelfile: str | None = None
+
+
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `/api/copy`."""
+
+    source: Text
+    destination: Text

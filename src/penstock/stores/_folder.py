@@ -1,0 +1,194 @@
+"""The store's folder: contents by their digest, a manifest a name, parts of downloads, locks.
+
+    files/SHA256.gguf     a content, once; what an engine serves
+    names/NAME.json       a manifest; NAME is percent-encoded
+    blobs/SHA256          uploaded, in no model yet
+    parts/SHA256.part     not whole yet
+    locks/                held with `flock` while somebody fetches a content, or changes names
+
+What is seen under `files`, `names` and `blobs` is whole: it was written under another name, brought
+to the disk and renamed. Everything here blocks on the disk.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import Final
+from urllib.parse import quote, unquote
+
+from penstock.core.errors import ConfigError, InvalidRequestError, UnknownModelError
+from penstock.core.stores import StoredModel
+from penstock.wire import json
+
+_ABANDONED_SECONDS: Final = 24 * 3600
+_FORGOTTEN_SECONDS: Final = 14 * _ABANDONED_SECONDS
+_JUST_NOW_NS: Final = 100_000_000
+_SUFFIX: Final = ".json"
+
+
+class Folder:
+    """Of one store. Several processes may use it at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files = root / "files"
+        self._names = root / "names"
+        self._blobs = root / "blobs"
+        self._parts = root / "parts"
+        self._locks = root / "locks"
+        self._known: dict[str, StoredModel] = {}
+        self._looked = -1
+
+    def make(self) -> None:
+        """Makes it, for the owner alone. Raises `ConfigError` where that can't be."""
+        try:
+            for folder in (self.root, self.files, self._names, self._blobs, self._parts):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._locks.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"paths.models_folder: can't be used: {error.strerror}", param="paths.models_folder"
+            ) from error
+
+    # ── names ────────────────────────────────────────────────────────────────────────────────────
+
+    def models(self) -> dict[str, StoredModel]:
+        """All manifests by full name, in their order; read anew when another process wrote one."""
+        try:
+            changed = self._names.stat().st_mtime_ns
+        except OSError:
+            self._known, self._looked = {}, -1
+            return self._known
+        if changed != self._looked:
+            now = time.time_ns()
+            self._known = dict(self._read())
+            # A folder's time moves in ticks: what was written within this one would be missed.
+            self._looked = changed if now - changed > _JUST_NOW_NS else -1
+        return self._known
+
+    def _read(self) -> Iterator[tuple[str, StoredModel]]:
+        for path in sorted(self._names.glob("*" + _SUFFIX)):
+            with suppress(ConfigError, OSError):
+                model = json.decode(path.read_bytes(), StoredModel, ConfigError)
+                if model.name == unquote(path.name.removesuffix(_SUFFIX)):
+                    yield model.name, model
+
+    def write(self, model: StoredModel) -> None:
+        """Names a content that is there. Raises `UnknownModelError` when it has just gone."""
+        with self.names_locked():
+            if not (self.files / model.file).is_file():
+                raise UnknownModelError("the model was deleted meanwhile", param="model")
+            before = self.models().get(model.name)
+            atomically(self._manifest(model.name), json.encode(model))
+            if before is not None and before.file != model.file:
+                self._drop(before.file)
+
+    def delete(self, name: str) -> bool:
+        """Forgets a name, and its content when that was the last one; false for no such name."""
+        with self.names_locked():
+            model = self.models().get(name)
+            if model is None:
+                return False
+            self._manifest(name).unlink(missing_ok=True)
+            self._drop(model.file)
+            return True
+
+    def _drop(self, file: str) -> None:
+        self._looked = -1
+        if all(model.file != file for model in self.models().values()):
+            (self.files / file).unlink(missing_ok=True)
+
+    def _manifest(self, name: str) -> Path:
+        return self._names / (quote(name, safe="") + _SUFFIX)
+
+    # ── contents ─────────────────────────────────────────────────────────────────────────────────
+
+    def content(self, sha256: str) -> Path:
+        """Where a model's content is, or is to be."""
+        return self.files / f"{sha256}.gguf"
+
+    def blob(self, sha256: str) -> Path:
+        """Where an upload is, or is to be."""
+        return self._blobs / sha256
+
+    def part(self, sha256: str) -> Path:
+        """What of a download is there."""
+        return self._parts / f"{sha256}.part"
+
+    def note(self, sha256: str) -> Path:
+        """What the server said about it: its entity tag."""
+        return self._parts / f"{sha256}.etag"
+
+    def fresh(self) -> Path:
+        """A name for a file that is being written."""
+        return self._parts / f"{token_hex(8)}.new"
+
+    def prune(self) -> None:
+        """Forgets uploads that no model was made of and what died while it was written, after a
+        day; parts of downloads that nobody took up again, after two weeks.
+        """
+        now = time.time()
+        for path in (*self._blobs.iterdir(), *self._parts.iterdir()):
+            kept = path.suffix in {".part", ".etag"}
+            with suppress(OSError):
+                age = now - path.stat().st_mtime
+                if age > (_FORGOTTEN_SECONDS if kept else _ABANDONED_SECONDS):
+                    path.unlink()
+
+    # ── locks ────────────────────────────────────────────────────────────────────────────────────
+
+    def try_lock(self, sha256: str) -> int | None:
+        """A descriptor that holds this content's lock until it is closed; `None`: it is taken."""
+        held = os.open(self._locks / sha256, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(held)
+            return None
+        return held
+
+    @contextmanager
+    def names_locked(self) -> Iterator[None]:
+        """Nobody else changes names inside."""
+        held = os.open(self._locks / "names", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(held)
+
+
+def atomically(path: Path, data: bytes) -> None:
+    """Writes a file so that it is whole or not there, whatever dies meanwhile."""
+    fresh = path.with_name(f".{token_hex(8)}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        settle(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def settle(fresh: Path, path: Path) -> None:
+    """Gives a file that is on the disk its name, and brings the name to the disk."""
+    fresh.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def digest(text: str, param: str) -> str:
+    """64 hex digits, with or without `sha256:`. Raises `InvalidRequestError`."""
+    found = text.removeprefix("sha256:").lower()
+    if len(found) != 64 or any(c not in "0123456789abcdef" for c in found):
+        raise InvalidRequestError("expected sha256: and 64 hex digits", param=param)
+    return found

@@ -1,0 +1,223 @@
+"""How a content comes into the folder: from the hub, from a file here, from an upload."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import aclosing
+from importlib import import_module
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+from penstock.core.errors import (
+    ConfigError,
+    GatewayError,
+    InvalidRequestError,
+    RequestTooLargeError,
+    UnavailableError,
+)
+from penstock.core.events import Event, Progress
+from penstock.stores._download import Download, Patience, Source, check_room
+from penstock.stores._folder import Folder, settle
+from penstock.stores._names import HubName
+
+Batches = AsyncGenerator[list[Event]]
+Check = Callable[[Path], None]
+"""Raises `ConfigError` for a file that is no whole model."""
+
+_PIECE: Final = 4 * 1024 * 1024
+_TELL_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 0.2
+_ROOM_EVERY: Final = 64 * 1024 * 1024
+
+
+class _HubModule(Protocol):
+    def find(self, name: HubName) -> Source: ...
+
+
+def say(text: str) -> list[Event]:
+    """One of Ollama's status lines."""
+    return [Progress(what="fetching", text=text)]
+
+
+def _bytes(text: str, sha256: str, at: int, of: int) -> list[Event]:
+    return [Progress(what="fetching", text=text, digest=f"sha256:{sha256}", at=at, of=of)]
+
+
+class Contents:
+    """Brings contents in. `free` says how many bytes a folder's disk has left."""
+
+    def __init__(
+        self, folder: Folder, check: Check, free: Callable[[Path], int], patience: Patience
+    ) -> None:
+        self._folder = folder
+        self._check = check
+        self._free = free
+        self._patience = patience
+
+    async def find(self, name: HubName) -> Source:
+        """What the hub has. Raises `GatewayError`, `ConfigError` where its package is missing."""
+        return await asyncio.to_thread(_hub().find, name)
+
+    async def fetch(self, source: Source) -> Batches:
+        """From the hub. Two who want the same wait for each other, and then share it."""
+        sha256, target = source.sha256, self._folder.content(source.sha256)
+        line = f"pulling {sha256[:12]}"
+        part = self._folder.part(sha256)
+        yield _bytes(line, sha256, _size(part), source.size)
+        held = await asyncio.to_thread(self._folder.try_lock, sha256)
+        while held is None:
+            await asyncio.sleep(_LOOK_SECONDS)
+            yield _bytes(line, sha256, _size(part), source.size)
+            held = await asyncio.to_thread(self._folder.try_lock, sha256)
+        try:
+            if not target.is_file():
+                async with aclosing(self._download(source, part, line)) as batches:
+                    async for batch in batches:
+                        yield batch
+                await asyncio.to_thread(self._accept, part, target)
+            yield _bytes(line, sha256, source.size, source.size)
+        finally:
+            os.close(held)
+
+    async def _download(self, source: Source, part: Path, line: str) -> Batches:
+        loop = asyncio.get_running_loop()
+        check_room(part.parent, source.size - _size(part), self._free)
+        work = Download(source, part, self._folder.note(source.sha256), self._patience)
+        told = loop.time()
+        async with aclosing(work.run()) as bytes_there:
+            async for at in bytes_there:
+                if loop.time() - told >= _TELL_SECONDS:
+                    told = loop.time()
+                    yield _bytes(line, source.sha256, at, source.size)
+        yield say("verifying sha256 digest")
+
+    def _accept(self, fresh: Path, target: Path) -> None:
+        """Gives a content its place. What is no model is deleted."""
+        try:
+            self._check(fresh)
+        except GatewayError as error:
+            fresh.unlink(missing_ok=True)
+            reason = error.message.replace(fresh.name, "the file")
+            raise InvalidRequestError(reason, param="model") from error
+        fresh.chmod(0o600)
+        settle(fresh, target)
+
+    async def take_in(self, path: Path) -> AsyncGenerator[list[Event] | str]:
+        """A copy of a file of this machine; yields its digest last.
+
+        Not a link: a content must stay what its name says, whatever becomes of the other file.
+        """
+        await asyncio.to_thread(self._check, path)
+        size = _size(path)
+        check_room(self._folder.files, size, self._free)
+        fresh = self._folder.fresh()
+        digest = hashlib.sha256()
+        loop = asyncio.get_running_loop()
+        told, at = 0.0, 0
+        pieces = _copied(path, fresh, digest)
+        try:
+            while (count := await asyncio.to_thread(next, pieces, 0)) > 0:
+                at += count
+                if loop.time() - told >= _TELL_SECONDS:
+                    told = loop.time()
+                    yield [Progress(what="fetching", text=f"copying {path.name}", at=at, of=size)]
+            await asyncio.to_thread(self._accept, fresh, self._folder.content(digest.hexdigest()))
+        finally:
+            pieces.close()
+            fresh.unlink(missing_ok=True)
+        yield digest.hexdigest()
+
+    async def put(self, sha256: str, chunks: AsyncIterator[bytes], most: int) -> None:
+        """An upload. Raises `InvalidRequestError` when its content is another,
+        `RequestTooLargeError` past `most` bytes.
+        """
+        check_room(self._folder.files, 0, self._free)
+        fresh, digest, size, checked = self._folder.fresh(), hashlib.sha256(), 0, 0
+        try:
+            async with aclosing(_pieces(chunks)) as pieces:
+                async for piece in pieces:
+                    size += len(piece)
+                    if size > most:
+                        raise RequestTooLargeError(f"larger than {most} bytes", param="digest")
+                    if size - checked > _ROOM_EVERY:
+                        check_room(self._folder.files, 0, self._free)
+                        checked = size
+                    await asyncio.to_thread(_append, fresh, piece, digest)
+            if not size:
+                await asyncio.to_thread(_append, fresh, b"", digest)
+            if digest.hexdigest() != sha256:
+                raise InvalidRequestError(
+                    f"digest mismatch: the content is sha256:{digest.hexdigest()}", param="digest"
+                )
+            await asyncio.to_thread(_sync, fresh)
+            await asyncio.to_thread(settle, fresh, self._folder.blob(sha256))
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    async def use_blob(self, sha256: str) -> None:
+        """Makes an upload a content. Raises `InvalidRequestError`: not there, or no model."""
+        target, blob = self._folder.content(sha256), self._folder.blob(sha256)
+        if target.is_file():
+            return
+        if not blob.is_file():
+            raise InvalidRequestError(f"there is no blob sha256:{sha256}", param="files")
+        await asyncio.to_thread(self._accept, blob, target)
+
+
+def _hub() -> _HubModule:
+    """Loaded when needed: it takes a while, and its package is an extra."""
+    try:
+        return cast("_HubModule", import_module("penstock.stores._hub"))
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("penstock"):
+            raise
+        raise ConfigError(
+            f"pulling from the hub needs {error.name!r}: pip install 'penstock[hub]'"
+        ) from error
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
+def _copied(path: Path, fresh: Path, digest: _Digest) -> Generator[int]:
+    with path.open("rb") as source:
+        while piece := source.read(_PIECE):
+            _append(fresh, piece, digest)
+            yield len(piece)
+    _sync(fresh)
+
+
+def _append(fresh: Path, piece: bytes, digest: _Digest) -> None:
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123
+            file.write(piece)
+    except OSError as error:
+        raise UnavailableError(f"the file can't be written: {error.strerror}") from error
+    digest.update(piece)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """Bytes in pieces worth a thread's while."""
+    waiting = bytearray()
+    async for chunk in chunks:
+        waiting += chunk
+        if len(waiting) >= _PIECE:
+            yield bytes(waiting)
+            waiting.clear()
+    if waiting:
+        yield bytes(waiting)

@@ -1,0 +1,213 @@
+"""GGUF models of one's own: pulled from the hub, taken from a file, uploaded, made of another.
+
+A content is kept once, under its digest; a name is a manifest beside it. Several processes may use
+one store: what one pulls the others offer.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Final
+
+from penstock.core.errors import InternalError, InvalidRequestError, UnknownModelError
+from penstock.core.events import Done, Event
+from penstock.core.request import Fetch, Request
+from penstock.core.stores import StoredModel
+from penstock.stores import _creating, _folder, _names
+from penstock.stores._download import Patience, free_bytes
+from penstock.stores._folder import Folder
+from penstock.stores._pulling import Batches, Check, Contents, say
+
+MOST_BLOB_BYTES: Final = 256 * 1024**3
+
+
+class Models:
+    """`core.stores.ModelStore`.
+
+    `check` raises `ConfigError` for a file that is no whole model. `embedded`: models that come
+    with the package, by name: others can be made of them.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        check: Check,
+        embedded: Mapping[str, Path] | None = None,
+        patience: Patience | None = None,
+        free: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        self._folder = Folder(root)
+        self._contents = Contents(self._folder, check, free, patience or Patience())
+        self._embedded = dict(embedded or {})
+        self.folder = str(self._folder.files)
+
+    async def models(self) -> Sequence[StoredModel]:
+        """All of them, by name. Cheap while nothing has changed."""
+        # One look at a folder's time: a thread would cost more than it.
+        return tuple(self._folder.models().values())
+
+    async def delete(self, name: str) -> None:
+        """Raises `UnknownModelError`. The content goes with its last name."""
+        self._find(name)
+        if not await asyncio.to_thread(self._folder.delete, _names.full(name)):
+            raise _unknown(name)
+
+    async def copy(self, source: str, destination: str) -> None:
+        """Another name for the same. Raises `UnknownModelError`, `InvalidRequestError`."""
+        model = self._find(source, "source")
+        name = _names.full(destination, "destination")
+        await self._write(_creating.made(model, name, Fetch(), _now()))
+
+    async def has_blob(self, sha256: str) -> bool:
+        """Whether a file of this content is there."""
+        digest = _folder.digest(sha256, "digest")
+        return self._folder.blob(digest).is_file() or self._folder.content(digest).is_file()
+
+    async def put_blob(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
+        """Keeps an upload, for a day if no model is made of it.
+
+        Raises `InvalidRequestError` when its content is another, `UnavailableError` for a full
+        disk.
+        """
+        digest = _folder.digest(sha256, "digest")
+        await asyncio.to_thread(self._make)
+        await self._contents.put(digest, chunks, MOST_BLOB_BYTES)
+
+    async def fetch(self, request: Request) -> AsyncIterator[Sequence[Event]]:
+        """Runs `pull` or `create`. Closed early it keeps what was fetched."""
+        if _names.is_path(request.model):
+            raise InvalidRequestError(
+                "a client can't pull a file of the server: run `penstock pull PATH` there, or "
+                "upload it and create a model of it",
+                param="model",
+            )
+        name = _names.full(request.model)
+        await asyncio.to_thread(self._make)
+        work = request.work or Fetch()
+        batches = self._create(name, work) if request.task == "create" else self._pull(name)
+        async with aclosing(batches):
+            async for batch in batches:
+                yield batch
+        yield [*say("success"), Done(reason="stop")]
+
+    async def add(self, path: Path, name: str) -> AsyncGenerator[Sequence[Event]]:
+        """Takes in a file of this machine; for its own user, never for a client.
+
+        Raises `ConfigError` that says what is wrong with the file.
+        """
+        name = _names.full(name)
+        await asyncio.to_thread(self._make)
+        async with aclosing(self._take_in(path, name)) as batches:
+            async for batch in batches:
+                yield batch
+        yield [*say("success"), Done(reason="stop")]
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    def _make(self) -> None:
+        self._folder.make()
+        self._folder.prune()
+
+    async def _pull(self, name: str) -> Batches:
+        wanted = _names.on_hub(name)
+        if wanted is None:
+            raise InvalidRequestError(
+                f"{name.removesuffix(':latest')!r} is a name of Ollama's library, which can't be "
+                "pulled from here: name a model of the hub as hf.co/ORG/REPO[:QUANT], or pull it "
+                "with Ollama and use it through an `ollama` binding",
+                param="model",
+            )
+        yield say("pulling manifest")
+        source = await self._contents.find(wanted)
+        async with aclosing(self._contents.fetch(source)) as batches:
+            async for batch in batches:
+                yield batch
+        yield say("writing manifest")
+        origin = f"hf.co/{wanted.repo}" + (f":{source.quant}" if source.quant else "")
+        await self._write(self._described(name, source.sha256, origin))
+
+    async def _create(self, name: str, work: Fetch) -> Batches:
+        _creating.check(work)
+        if bool(work.source) == bool(work.files):
+            raise InvalidRequestError("name either `from` or `files`", param="from")
+        if work.files:
+            base = await self._of_files(work.files)
+        else:
+            if _names.is_path(work.source):
+                raise InvalidRequestError(
+                    "a client can't name a file of the server: upload it, or run "
+                    "`penstock pull PATH` there",
+                    param="from",
+                )
+            source = _names.full(work.source, "from")
+            async with aclosing(self._ensure(source)) as batches:
+                async for batch in batches:
+                    yield batch
+            base = self._find(source, "from")
+        yield say(f"using already created layer sha256:{base.digest}")
+        yield say("writing manifest")
+        await self._write(_creating.made(base, name, work, _now()))
+
+    async def _ensure(self, name: str) -> Batches:
+        """Brings a source in, unless it is there."""
+        short = name.removesuffix(":latest")
+        if name in self._folder.models():
+            return
+        if short in self._embedded:
+            batches = self._take_in(self._embedded[short], name)
+        elif _names.on_hub(name) is not None:
+            batches = self._pull(name)
+        else:
+            raise UnknownModelError(f"no model named {short!r} to make one of", param="from")
+        async with aclosing(batches):
+            async for batch in batches:
+                yield batch
+
+    async def _of_files(self, files: Mapping[str, str]) -> StoredModel:
+        if len(files) != 1:
+            raise InvalidRequestError("a model is made of one GGUF file", param="files")
+        ((name, said),) = files.items()
+        sha256 = _folder.digest(said, f"files.{name}")
+        await self._contents.use_blob(sha256)
+        return self._described("", sha256, Path(name).name)
+
+    async def _take_in(self, path: Path, name: str) -> Batches:
+        sha256 = ""
+        async with aclosing(self._contents.take_in(path)) as found:
+            async for one in found:
+                if isinstance(one, str):
+                    sha256 = one
+                else:
+                    yield one
+        yield say("writing manifest")
+        await self._write(self._described(name, sha256, path.name))
+
+    def _described(self, name: str, sha256: str, origin: str) -> StoredModel:
+        path = self._folder.content(sha256)
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise InternalError("the model was deleted meanwhile") from error
+        return StoredModel(
+            name=name, file=path.name, digest=sha256, size=size, modified=_now(), origin=origin
+        )
+
+    async def _write(self, model: StoredModel) -> None:
+        await asyncio.to_thread(self._folder.write, model)
+
+    def _find(self, name: str, param: str = "model") -> StoredModel:
+        model = self._folder.models().get(_names.full(name, param))
+        if model is None:
+            raise _unknown(name, param)
+        return model
+
+
+def _unknown(name: str, param: str = "model") -> UnknownModelError:
+    return UnknownModelError(f"no model named {name!r} in the store", param=param)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000_000
