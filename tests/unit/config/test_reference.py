@@ -10,7 +10,7 @@ import pytest
 
 from penstock import registry
 from penstock.config import loading, reference
-from penstock.config.schema import Config
+from penstock.config.schema import Config, Personalities, PersonalityTable
 
 ROOT = Path(__file__).parents[3]
 ENGINES = {name: registry.load("engines", name).Config for name in registry.names("engines")}
@@ -39,6 +39,8 @@ def test_every_key_is_explained(key: reference.Key):
 def test_every_key_of_every_struct_is_a_key_of_the_reference():
     def fields(kind: type[msgspec.Struct]) -> int:
         inner = [f.type for f in msgspec.structs.fields(kind)]
+        if kind is Personalities:
+            inner = [*inner[:-1], PersonalityTable]  # its tables stand below it by their names
         structs = [t for t in inner if isinstance(t, type) and issubclass(t, msgspec.Struct)]
         return len(inner) - len(structs) + sum(fields(one) for one in structs)
 
