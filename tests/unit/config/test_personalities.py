@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from penstock.config import loading, personalities
+from penstock.config.schema import Config
 from penstock.core.errors import ConfigError
 
 SHEET = """\
@@ -83,6 +84,80 @@ def test_a_scripted_one_is_listed_and_says_why_it_is_refused(tmp_path: Path):
     (kit,) = personalities.read_folder(tmp_path)
     assert kit.trouble is not None
     assert "script_path" in kit.trouble
+    assert "add 'Kit' to [personalities] scripts" in kit.trouble
+    assert kit.scripted
+
+
+def scripted(folder: Path, script_path: str, scripts: str = '["Kit"]') -> Config:
+    write(folder, "kit", SHEET + f"script_path: {script_path}\n")
+    (folder / "kit/script.py").write_text("raise SystemExit('it was run')")
+    (folder / "outside.py").write_text("")
+    path = folder / "config.toml"
+    path.write_text(
+        f"[paths]\npersonalities_folder = '{folder}'\n[personalities]\nscripts = {scripts}\n"
+        "[personalities.Other]\npersonality_conditioning = 'Be brief.'\n"
+    )
+    return loading.load(path, {}, {})
+
+
+def test_a_script_that_is_listed_may_run(tmp_path: Path):
+    config = scripted(tmp_path, "script.py")
+    assert config.personalities.scripts == ("Kit",)
+    found = personalities.load(config)
+    assert (found["Kit"].trouble, found["Kit"].scripted) == (None, True)
+    assert found["Other"].conditioning == "Be brief."
+    assert personalities.scripts(config) == {"Kit": (tmp_path / "kit/script.py").resolve()}
+
+
+def test_a_script_that_is_not_listed_is_not_even_looked_for(tmp_path: Path):
+    config = scripted(tmp_path, "nowhere.py", "[]")
+    assert personalities.load(config)["Kit"].trouble is not None
+    assert personalities.scripts(config) == {}
+
+
+@pytest.mark.parametrize(
+    ("script_path", "said"),
+    [("nowhere.py", "there is no file"), ("../outside.py", "outside"), ("/etc/passwd", "outside")],
+)
+def test_a_script_lies_in_its_own_folder(tmp_path: Path, script_path: str, said: str):
+    config = scripted(tmp_path, script_path)
+    with pytest.raises(ConfigError, match=said) as caught:
+        personalities.scripts(config)
+    assert caught.value.message.startswith("kit/config.yaml: script_path: ")
+
+
+def test_a_list_that_names_no_script_is_an_error(tmp_path: Path):
+    config = scripted(tmp_path, "script.py", '["Kit", "Other"]')
+    with pytest.raises(ConfigError, match="no personality named 'Other' has a script") as caught:
+        personalities.load(config)
+    assert caught.value.param == "personalities.scripts"
+
+
+@pytest.mark.parametrize(
+    ("text", "param"),
+    [
+        ("[personalities]\nscripts = 'Kit'\n", "personalities.scripts"),
+        ("[personalities]\nscript = ['Kit']\n", "personalities.script"),
+        ("[personalities.Kit]\nmood = 1\n", "personalities.Kit.mood"),
+        ("[personalities.Kit]\n", "personalities.Kit.personality_conditioning"),
+    ],
+)
+def test_errors_name_the_key_as_it_stands_in_the_file(tmp_path: Path, text: str, param: str):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        loading.load(path, {}, {})
+    assert caught.value.param == param
+
+
+def test_the_environment_reaches_both():
+    environment = {
+        "PENSTOCK_PERSONALITIES__SCRIPTS": '["Kit"]',
+        "PENSTOCK_PERSONALITIES__KIT__PERSONALITY_CONDITIONING": "42",
+    }
+    config = loading.load(None, environment, {})
+    assert config.personalities.scripts == ("Kit",)
+    assert config.personalities.tables["kit"].personality_conditioning == "42"
 
 
 def test_a_missing_folder_is_an_error():

@@ -1,8 +1,10 @@
 """What the vectors of lollms do not show."""
 
 from pathlib import Path
+from typing import get_args
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +12,7 @@ from penstock.core import events as ev
 from penstock.core.cards import BindingCard, ModelCard, Personality
 from penstock.core.errors import ConfigError, InvalidRequestError, ModalityError
 from penstock.core.ports import Call
-from penstock.core.queries import Found, Operation, Query
+from penstock.core.queries import Found, ModelDetails, Operation, Query
 from penstock.core.request import Request
 from penstock.dialects.lollms import Dialect, Encoder, encode, shapes
 from penstock.wire import json
@@ -273,3 +275,145 @@ def test_defaults_always_have_eight_keys():
         "defaults": told
         | dict.fromkeys(["tti_binding", "tts_binding", "stt_binding", "ttv_binding", "ttm_binding"])
     }
+
+
+# ── routes of their own ──────────────────────────────────────────────────────────────────────────
+
+
+def test_all_thirteen_routes_and_the_four_at_the_root():
+    at = {(route.method, route.path) for route in DIALECT.routes}
+    assert at == {
+        *(("GET", f"/api/v1/{name}") for name in (
+            "health", "list_bindings", "list_active_bindings", "list_models",
+            "list_available_models/{binding}", "list_personalities", "list_functions",
+            "get_default_bindings", "get_model_info/{binding}",
+        )),
+        *(("POST", f"/api/v1/{name}") for name in (
+            "generate", "tokenize", "detokenize", "count_tokens",
+        )),
+        ("POST", "/generate"),
+        *(("GET", f"/{name}") for name in (
+            "list_bindings", "list_personalities", "list_available_models/{binding}",
+        )),
+    }  # fmt: skip
+
+
+def test_active_bindings_are_the_instances_of_the_list():
+    card = BindingCard(
+        name="cloud", engine="openai", description="", state="up", model="m", trouble="/home/me"
+    )
+    instances = listing("bindings", bindings=(card,))
+    active = DIALECT.answer(
+        Found(query=Query("bindings", form="active"), version="1", bindings=(card,))
+    )
+    assert json.decode(active.body, object, ConfigError) == {
+        "bindings": instances["binding_instances"]  # type: ignore[index]
+    }
+
+
+def test_tokens_and_functions():
+    assert listing("tokenize", tokens=(5, 6)) == {"tokens": [5, 6], "count": 2}
+    assert listing("count_tokens", tokens=(5, 6)) == {"count": 2}
+    assert listing("detokenize", text="a\u2028") == {"text": "a\u2028"}
+    assert listing("functions", functions=("b.c", "a.b")) == {"functions": ["a.b", "b.c"]}
+
+
+def test_what_is_known_of_a_model():
+    card = ModelCard(
+        name="m", binding="b", context_size=64, size=5, family="llama", inputs=("text", "image")
+    )
+    details = ModelDetails(
+        card=card,
+        template="{{ a secret plan }}",
+        system="another",
+        license="MIT",
+        metadata={"llama.block_count": 4},
+        capabilities=("completion", "vision", "tools"),
+    )
+    assert listing("model_details", "b", details=details) == {
+        "binding_instance_name": "b",
+        "model_name": "m",
+        "model_type": "vlm",
+        "context_size": 64,
+        "max_output_tokens": None,
+        "supports_vision": True,
+        "supports_audio": False,
+        "supports_streaming": True,
+        "details": {
+            "capabilities": ["completion", "vision", "tools"],
+            "license": "MIT",
+            "size": 5,
+            "family": "llama",
+            "llama.block_count": 4,
+        },
+    }
+    kinds = {
+        "ttt": ModelDetails(card=ModelCard(name="m")),
+        "tti": ModelDetails(card=ModelCard(name="m", outputs=("image",))),
+        "generic": ModelDetails(card=ModelCard(name="m"), capabilities=("embedding",)),
+    }
+    for kind, known in kinds.items():
+        found = listing("model_details", "b", details=known)
+        assert found["model_type"] == kind  # type: ignore[index]
+
+
+@given(
+    st.sampled_from(["tokenize", "detokenize", "count_tokens"]),
+    st.dictionaries(st.sampled_from(["text", "tokens", "binding_name", "add_bos"]), values)
+    | values,
+)
+def test_any_body_of_a_token_route_is_read_or_refused_by_name(operation: str, body: object):
+    route = next(route for route in DIALECT.routes if route.operation == operation)
+    try:
+        found = DIALECT.parse(Call(route, {}, {}, {}, msgspec.json.encode(body)))
+    except InvalidRequestError as error:
+        answer = DIALECT.error(error)
+        detail = json.decode(answer.body, object, ConfigError)["detail"]  # type: ignore[index]
+        assert (answer.status, detail[0]["loc"][0]) == (422, "body")
+    else:
+        assert isinstance(found, Query)
+        assert found.operation == operation
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text", "effort", "hint", "kept"),
+    [
+        ({"enable_thinking": False}, "Hi", "none", "parameters.enable_thinking", "Hi"),
+        ({"chat_template_kwargs": {"thinking": True}}, "Hi", "medium",
+         "parameters.chat_template_kwargs.thinking", "Hi"),
+        ({"extra_body": {"enable_thinking": True}}, "Hi /no_think", "none", "/no_think", "Hi"),
+        ({"enable_thinking": None}, "Hi", None, "", "Hi"),
+    ],
+)  # fmt: skip
+def test_thinking_is_switched_in_every_spelling(
+    parameters: dict[str, object], text: str, effort: str | None, hint: str, kept: str
+):
+    request = parse({"input_data": [ITEM | {"data": text}], "parameters": parameters})
+    said = (request.effort, request.effort_hint, request.messages[0].text, request.ignored)
+    assert said == (effort, hint, kept, ())
+
+
+def test_calls_of_the_servers_functions_are_not_the_clients():
+    calls: list[ev.Event] = [
+        ev.ToolCallDelta(part=2, call="c1", name="a__b", arguments="{}"),
+        ev.ToolCallDelta(part=3, call="c2", name="theirs", arguments="{}"),
+        ev.Done(reason="tool_calls"),
+    ]
+    encoder = Encoder(Request(stream=True, functions=("a.b",)))
+    frames = [
+        json.decode(frame.data, dict, ConfigError)
+        for n, event in enumerate(calls, 1)
+        for frame in encoder.feed(ev.Entry(ev.Seq(n), 0, event))
+    ]
+    assert [frame["type"] for frame in frames] == ["function_call", "final"]
+    assert frames[0]["content"]["name"] == "theirs"
+
+
+def test_every_kind_of_progress_has_its_words():
+    for what in get_args(ev.Progress.__annotations__["what"]):
+        (frame,) = Encoder(Request(stream=True)).feed(
+            ev.Entry(ev.Seq(1), 0, ev.Progress(what=what))
+        )
+        chunk = json.decode(frame.data, dict, ConfigError)
+        assert chunk["type"] == "info"
+        assert len(chunk["content"]) > 3

@@ -16,6 +16,7 @@ from penstock.core.stores import SessionStore
 from penstock.gateway.bindings import Binding
 from penstock.gateway.gateway import Gateway, Parts, now_ms
 from penstock.gateway.metrics import Metrics
+from penstock.gateway.own_code import OwnCode
 from penstock.streams.memory import Log
 
 Script = Callable[[Request], AsyncIterator[Sequence[Event]]]
@@ -61,6 +62,7 @@ async def gateway(
     log: StreamLog | None = None,
     personalities: dict[str, Personality] | None = None,
     sessions: SessionStore | None = None,
+    own: OwnCode | None = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway whose bindings are called `b0`, `b1` … in the order of `engines`."""
     config = config or Config(streams=Streams(log="memory"))
@@ -77,6 +79,7 @@ async def gateway(
         version="0",
         metrics=Metrics(),
         sessions=sessions,
+        own=own or OwnCode(),
     )
     async with Gateway(parts) as made:
         yield made
