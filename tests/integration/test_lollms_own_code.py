@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -65,6 +66,12 @@ def frames(server: Serving, asked: dict[str, object]) -> list[dict[str, object]]
     return [json.loads(event.data) for event in events]
 
 
+def items(frame: dict[str, object]) -> list[dict[str, Any]]:
+    found = frame["content"]
+    assert isinstance(found, list)
+    return found
+
+
 def whole(server: Serving, asked: dict[str, object]) -> requests.Response:
     return requests.post(f"{server.url}/api/v1/generate", json=asked, timeout=60)
 
@@ -84,8 +91,8 @@ def test_the_pages_script_streams_what_the_real_model_says(server: Serving):
     assert said[0] == {"type": "info", "content": "reading", "thoughts": None, "metadata": {}}
     texts = [frame["content"] for frame in said if frame["type"] == "chunk" and frame["content"]]
     assert len(texts) > 3
-    (item,) = said[-1]["content"]  # type: ignore[misc]
-    assert item["data"] == "".join(texts)  # type: ignore[arg-type]
+    (item,) = items(said[-1])
+    assert item["data"] == "".join(str(text) for text in texts)
     usage = item["metadata"]["usage"]
     assert usage["completion_tokens"] > len(texts)  # that of both questions
     envelope = whole(server, asked).json()
@@ -108,7 +115,7 @@ def test_a_script_that_fails_says_so_and_none_of_its_words(server: Serving):
     assert "a secret" not in reply.text
     said = frames(server, body("hello", personality="Late"))
     assert [frame["type"] for frame in said] == ["chunk", "error", "final"]
-    text, error = said[-1]["content"]  # type: ignore[misc]
+    text, error = items(said[-1])
     assert (text["data"], error["type"]) == ("so far", "error")
     assert text["metadata"]["finish_reason"] == "error"
     assert "a secret" not in json.dumps(said)
@@ -130,9 +137,9 @@ def test_the_model_calls_a_function_and_answers_with_its_result(server: Serving)
     assert "calling cities.get_weather" in told
     assert any(str(text).startswith('cities.get_weather: {"city":"Paris') for text in told)
     assert not [frame for frame in said if frame["type"] == "function_call"]
-    items = said[-1]["content"]
-    assert [item["type"] for item in items] == ["text"]  # type: ignore[attr-defined]
-    assert items[0]["metadata"]["finish_reason"] == "stop"  # type: ignore[index]
+    (item,) = items(said[-1])
+    assert item["type"] == "text"
+    assert item["metadata"]["finish_reason"] == "stop"
     # Whoever reads the stream itself sees the call as the model made it.
     reply = whole(server, asked)
     assert [item["type"] for item in reply.json()["output"]] == ["text"]
