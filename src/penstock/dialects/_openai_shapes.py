@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from penstock.dialects._thinking import ExtraBody, TemplateArguments
-from penstock.dialects._tools import NULL, Choice, Tool
+from penstock.dialects._tools import Choice, Tool, null
 
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -19,7 +19,7 @@ class TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
     """Plain text. The breakpoint, here and below, is a hint."""
 
     text: str
-    prompt_cache_breakpoint: Raw = NULL
+    prompt_cache_breakpoint: Raw = msgspec.field(default_factory=null)
 
 
 class RefusalPart(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
@@ -39,7 +39,7 @@ class ImageUrlPart(msgspec.Struct, frozen=True, tag_field="type", tag="image_url
     """A picture, as OpenAI writes it (some clients send the bare address)."""
 
     image_url: ImageAddress | str
-    prompt_cache_breakpoint: Raw = NULL
+    prompt_cache_breakpoint: Raw = msgspec.field(default_factory=null)
 
 
 class ImagePart(msgspec.Struct, frozen=True, tag_field="type", tag="image"):
@@ -93,8 +93,8 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
-    function_call: Raw = NULL
-    audio: Raw = NULL
+    function_call: Raw = msgspec.field(default_factory=null)
+    audio: Raw = msgspec.field(default_factory=null)
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
@@ -109,7 +109,7 @@ class SchemaFormat(msgspec.Struct, frozen=True):
 
     name: str | None = None
     description: str | None = None
-    schema: Raw = NULL
+    schema: Raw = msgspec.field(default_factory=null)
     strict: bool | None = None
 
 
@@ -118,7 +118,7 @@ class ResponseFormat(msgspec.Struct, frozen=True):
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: SchemaFormat | None = None
-    schema: Raw = NULL
+    schema: Raw = msgspec.field(default_factory=null)
 
 
 class Generated(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +141,7 @@ class Generated(msgspec.Struct, frozen=True, kw_only=True):
     repeat_penalty: Annotated[float, Meta(gt=0)] | None = None
     repetition_penalty: Annotated[float, Meta(gt=0)] | None = None
     repeat_last_n: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
-    user: Raw = NULL
+    user: Raw = msgspec.field(default_factory=null)
 
 
 class ChatBody(Generated, frozen=True, kw_only=True):
@@ -160,19 +160,19 @@ class ChatBody(Generated, frozen=True, kw_only=True):
     chat_template_kwargs: TemplateArguments | None = None
     extra_body: ExtraBody | None = None
 
-    store: Raw = NULL
-    metadata: Raw = NULL
-    service_tier: Raw = NULL
-    safety_identifier: Raw = NULL
-    prompt_cache_key: Raw = NULL
-    prompt_cache_options: Raw = NULL
-    prompt_cache_retention: Raw = NULL
-    prediction: Raw = NULL
+    store: Raw = msgspec.field(default_factory=null)
+    metadata: Raw = msgspec.field(default_factory=null)
+    service_tier: Raw = msgspec.field(default_factory=null)
+    safety_identifier: Raw = msgspec.field(default_factory=null)
+    prompt_cache_key: Raw = msgspec.field(default_factory=null)
+    prompt_cache_options: Raw = msgspec.field(default_factory=null)
+    prompt_cache_retention: Raw = msgspec.field(default_factory=null)
+    prediction: Raw = msgspec.field(default_factory=null)
 
-    audio: Raw = NULL
-    modalities: Raw = NULL
-    functions: Raw = NULL
-    function_call: Raw = NULL
-    moderation: Raw = NULL
-    verbosity: Raw = NULL
-    web_search_options: Raw = NULL
+    audio: Raw = msgspec.field(default_factory=null)
+    modalities: Raw = msgspec.field(default_factory=null)
+    functions: Raw = msgspec.field(default_factory=null)
+    function_call: Raw = msgspec.field(default_factory=null)
+    moderation: Raw = msgspec.field(default_factory=null)
+    verbosity: Raw = msgspec.field(default_factory=null)
+    web_search_options: Raw = msgspec.field(default_factory=null)

@@ -13,12 +13,17 @@ NULL = Raw(b"null")
 """A field that is absent or `null`: both mean "not given"."""
 
 
+def null() -> Raw:
+    """For a field's default: msgspec can describe a factory in a schema, and no `Raw`."""
+    return NULL
+
+
 class Function(msgspec.Struct, frozen=True):
     """A function that the model may call; `parameters` is a JSON schema."""
 
     name: Annotated[str, Meta(min_length=1)]
     description: str | None = None
-    parameters: Raw = NULL
+    parameters: Raw = msgspec.field(default_factory=null)
     strict: bool | None = None
 
 

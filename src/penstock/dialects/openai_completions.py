@@ -43,14 +43,14 @@ class Body(_openai_shapes.Generated, frozen=True, kw_only=True):
     suffix: str | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
-    best_of: Raw = _tools.NULL
+    best_of: Raw = msgspec.field(default_factory=_tools.null)
 
 
 class Told(msgspec.Struct, frozen=True):
     """Which of the two kinds of body it is."""
 
-    prompt: Raw = _tools.NULL
-    messages: Raw = _tools.NULL
+    prompt: Raw = msgspec.field(default_factory=_tools.null)
+    messages: Raw = msgspec.field(default_factory=_tools.null)
 
 
 class Dialect:

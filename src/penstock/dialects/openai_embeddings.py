@@ -37,7 +37,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     dimensions: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
-    user: Raw = _tools.NULL
+    user: Raw = msgspec.field(default_factory=_tools.null)
 
 
 class Embedding(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw
 
-from penstock.dialects._tools import NULL, Choice, Tool
+from penstock.dialects._tools import Choice, Tool, null
 
 GenerationType = Literal["ttt", "tti", "ttv", "ttm", "tts", "stt", "i2i", "audio2audio"]
 Limit = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -15,9 +15,9 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 class Metadata(msgspec.Struct, frozen=True):
     """What a `tool_result` may say about its call; other items may hold anything here."""
 
-    tool_call_id: Raw = NULL
-    name: Raw = NULL
-    arguments: Raw = NULL
+    tool_call_id: Raw = msgspec.field(default_factory=null)
+    name: Raw = msgspec.field(default_factory=null)
+    arguments: Raw = msgspec.field(default_factory=null)
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     generation_type: GenerationType = "ttt"
     stream: bool | float | str = False
     parameters: Parameters | None = None
-    extra_data: Raw = NULL
+    extra_data: Raw = msgspec.field(default_factory=null)
     functions: tuple[str, ...] | None = None
 
 

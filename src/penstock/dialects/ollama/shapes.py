@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Raw
 
-from penstock.dialects._tools import NULL, Tool
+from penstock.dialects._tools import Tool, null
 
 Text = Annotated[str, Meta(min_length=1)]
 
@@ -54,7 +54,7 @@ class CalledFunction(msgspec.Struct, frozen=True):
     """The function of a call; `arguments` is an object."""
 
     name: Text
-    arguments: Raw = NULL
+    arguments: Raw = msgspec.field(default_factory=null)
 
 
 class Called(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
 
     model: Text
     stream: bool | None = None
-    format: Raw = NULL
+    format: Raw = msgspec.field(default_factory=null)
     options: dict[str, Raw] | None = None
     think: bool | str | None = None
     keep_alive: float | str | None = None
