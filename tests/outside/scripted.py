@@ -12,6 +12,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from typing_extensions import override
+
 MODEL = "scripted"
 TEXT = "Hello, how are you today? Fine."
 JOKE = {"setup": "Why did the cat sit on the keys?", "punchline": "To keep an eye on the mouse."}
@@ -92,6 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    @override
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Says nothing: `requests` has it all."""
 
@@ -141,7 +144,9 @@ def _deltas(message: dict[str, Any]) -> list[dict[str, object]]:
     for call in message.get("tool_calls", ()):
         function = call["function"]
         head = {"index": 0, "id": call["id"], "type": "function"}
-        found.append({"tool_calls": [head | {"function": {"name": function["name"], "arguments": ""}}]})
+        found.append(
+            {"tool_calls": [head | {"function": {"name": function["name"], "arguments": ""}}]}
+        )
         arguments = function["arguments"]
         for at in range(0, len(arguments), 4):
             piece = {"index": 0, "function": {"arguments": arguments[at : at + 4]}}

@@ -17,6 +17,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 
 URL = os.environ["PENSTOCK_URL"]
 OPENAI = {"base_url": URL + "/v1", "api_key": "none", "max_retries": 0}
+ZERO = {"temperature": 0}
 
 
 class _OpenAI(ChatModelIntegrationTests):
@@ -29,7 +30,8 @@ class _OpenAI(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": self.named, "temperature": 0, "max_tokens": 120, **OPENAI}
+        # With a base URL of its own this client asks for a stream's usage only when told.
+        return {"model": self.named, "max_tokens": 120, "stream_usage": True, **ZERO, **OPENAI}
 
     @property
     def model_override_value(self) -> str:
@@ -81,7 +83,7 @@ class _Ollama(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": self.named, "temperature": 0, "num_predict": 120, "base_url": URL}
+        return {"model": self.named, "num_predict": 120, "base_url": URL, **ZERO}
 
     @property
     def model_override_value(self) -> str:
