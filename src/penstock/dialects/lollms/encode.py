@@ -78,14 +78,14 @@ class Encoder:
         """The frames of one entry."""
         self._folder.feed(entry)
         event = entry.event
-        if isinstance(event, ev.TextDelta):
+        if isinstance(event, ev.TextDelta) and not event.choice:
             return (Frame(_CHUNK_HEAD + json.encode(event.text) + _CHUNK_TAIL),)
         return self._rest(event)
 
     def _rest(self, event: ev.Event) -> list[Frame]:
         frames: list[Frame] = []
         match event:
-            case ev.ReasoningDelta(text=text):
+            case ev.ReasoningDelta(text=text, choice=0):
                 frames = [_frame(StreamChunk("chunk", None, text))] if text else []
             case ev.Progress():
                 frames = [_frame(_info(event))]
@@ -96,8 +96,10 @@ class Encoder:
                 calls = _calls(self._request, self._folder.reply())
                 frames = [_frame(StreamChunk("function_call", call)) for call in calls]
                 frames.append(self._final())
-            case ev.Start() | ev.TextDelta() | ev.ToolCallDelta() | ev.Usage() | ev.Finish():
+            case ev.Start() | ev.ToolCallDelta() | ev.Usage() | ev.Finish():
                 pass  # told in the frames of others
+            case ev.TextDelta() | ev.ReasoningDelta():
+                pass  # another choice: there is room for one
             case ev.Image():
                 pass  # text only, for now
         return frames
