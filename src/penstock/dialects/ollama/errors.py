@@ -8,6 +8,7 @@ import msgspec
 from penstock.core.errors import (
     EngineError,
     GatewayError,
+    InterruptedRunError,
     UnknownModelError,
     UnknownStreamError,
     UnsupportedParameterError,
@@ -51,7 +52,7 @@ def error_answer(error: GatewayError) -> Answer:
     """An error before the stream has begun."""
     headers: dict[str, str] = {}
     status = error.status
-    if isinstance(error, EngineError) or (error.ran and status == 500):
+    if isinstance(error, EngineError | InterruptedRunError) or (error.ran and status == 500):
         status = _DEPENDENCY
     if isinstance(error, UnknownStreamError):
         # 404 is what clients take for a model that isn't there.

@@ -230,7 +230,7 @@ def _is_base64(data: str) -> bool:
         binascii.a2b_base64(data, strict_mode=True)
     except ValueError:
         return False
-    return True
+    return len(data) % 4 == 0
 
 
 def _unsupported(param: str, why: str) -> UnsupportedParameterError:
