@@ -339,9 +339,7 @@ def test_an_unknown_model_is_not_found(client: ollama.Client, stream: bool):
         ({"think": "harder"}, 400, "think"),
     ],
 )
-def test_errors_name_the_field(
-    client: ollama.Client, more: dict[str, Any], status: int, word: str
-):
+def test_errors_name_the_field(client: ollama.Client, more: dict[str, Any], status: int, word: str):
     with pytest.raises(ollama.ResponseError, match=word) as caught:
         client.generate(MODEL, "Hi", **more)
     assert caught.value.status_code == status
