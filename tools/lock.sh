@@ -4,6 +4,9 @@ set -eu
 cd "$(dirname "$0")/.."
 uv="${UV:-uv}"
 compile() { out=$1; shift; "$uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-    --no-emit-index-url --no-emit-find-links --no-annotate "$@" -o "locks/$out" pyproject.toml; }
-compile run.txt --extra all --group build
-compile test.txt --extra all --group build --group test
+    --no-emit-index-url --no-emit-find-links --no-annotate "$@" -o "locks/$out"; }
+compile run.txt --extra all --group build pyproject.toml
+compile test.txt --extra all --group build --group test pyproject.toml
+for client in langchain litellm; do
+    compile "clients-$client.txt" --group "clients-$client"
+done

@@ -15,6 +15,7 @@ from penstock.testing.dialects import (
     VectorContract,
     dialect_vectors,
 )
+from penstock.testing.elsewhere import ElsewhereContract
 
 ROOT = Path(__file__).parents[1] / "vectors"
 
@@ -24,7 +25,7 @@ def _dialect(name: str) -> Dialect:
     return found
 
 
-class TestVectors(VectorContract):
+class TestVectors(VectorContract, ElsewhereContract):
     """All cases of all dialects."""
 
     @pytest.fixture(params=dialect_vectors(ROOT), ids=str)

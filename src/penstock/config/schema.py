@@ -100,7 +100,10 @@ class Security(_Section, frozen=True):
     ] = ()
     admin_keys: Annotated[
         tuple[Secret, ...],
-        Meta(description="Keys that also see and end other keys' streams."),
+        Meta(
+            description="Keys that also see and end other keys' streams, and may pull, create and "
+            "delete models."
+        ),
     ] = ()
 
 

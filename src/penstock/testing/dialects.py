@@ -25,17 +25,13 @@ class TestParrot(VectorContract):
 ```
 """
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 from typing_extensions import override
 
-from penstock import registry
 from penstock.core.errors import (
     ConfigError,
     GatewayError,
@@ -49,9 +45,6 @@ from penstock.core.ports import Call, Dialect, Encoder, Frame, FramingName, Rout
 from penstock.core.queries import Embedded, Found, Query
 from penstock.core.request import Request
 from penstock.wire import json, ndjson, sse
-
-_HERE = "penstock.testing.dialects"
-
 
 # ── vectors ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -292,16 +285,6 @@ class VectorContract:
         first = render(dialect.encoder(request), entries)
         assert render(dialect.encoder(stored), entries) == first
 
-    def test_another_process_renders_alike(self, subject: Subject) -> None:
-        if subject.vector.read("events.jsonl") is None:
-            return
-        command = [sys.executable, "-m", _HERE, str(subject.vector.folder)]
-        paths = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONHASHSEED": "7"}
-        done = subprocess.run(  # noqa: S603
-            command, env=os.environ | paths, capture_output=True, check=True, timeout=60
-        )
-        assert done.stdout == streamed(subject.dialect, subject.vector)
-
     def test_frames_are_lines_of_ascii(self, subject: Subject) -> None:
         """No client that splits lines in its own way can cut a frame; none meets unknown fields."""
         data = streamed_or_nothing(subject)
@@ -385,9 +368,3 @@ def refusal(dialect: Dialect, body: bytes) -> GatewayError:
 
 def _value(data: bytes) -> object:
     return json.decode(data, object, ConfigError)
-
-
-if __name__ == "__main__":
-    _vector = DialectVector(Path(sys.argv[1]).parent.name, Path(sys.argv[1]))
-    _dialect = registry.load("dialects", _vector.dialect).Dialect()
-    sys.stdout.buffer.write(streamed(_dialect, _vector))
