@@ -176,9 +176,8 @@ def asked_table(dialect: Dialect) -> dict[str, str]:
     """Feature to its cell."""
     found = dict.fromkeys(ASKED, "")
     for vector in dialect_vectors(VECTORS, dialect.name):
-        call = vector.call(dialect)
-        if call.route.operation == "generate":
-            request = vector.request(dialect)
+        request = dialect.parse(vector.call(dialect))
+        if isinstance(request, Request):  # On such a route Ollama's clients also load a model.
             found |= {name: "yes" for name, asks in ASKED.items() if asks(request)}
     for claim in claims("rejected", dialect.name):
         if claim.feature and not found[claim.feature]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from penstock.core import events as ev
+from penstock.core import ports
 from penstock.core.folding import ChoiceReply, Reply, fold
 from penstock.core.messages import say
 from penstock.core.ports import Timeouts
@@ -54,20 +55,20 @@ async def running(
         await engine.aclose()
 
 
-def opened(engine: Engine, request: Request) -> AsyncGenerator[Sequence[ev.Event]]:
+def opened(engine: ports.Engine, request: Request) -> AsyncGenerator[Sequence[ev.Event]]:
     return cast("AsyncGenerator[Sequence[ev.Event]]", engine.stream(request))
 
 
-async def batches(engine: Engine, request: Request) -> list[Sequence[ev.Event]]:
+async def batches(engine: ports.Engine, request: Request) -> list[Sequence[ev.Event]]:
     async with aclosing(opened(engine, request)) as stream:
         return [batch async for batch in stream]
 
 
-async def events(engine: Engine, request: Request) -> list[ev.Event]:
+async def events(engine: ports.Engine, request: Request) -> list[ev.Event]:
     return [event for batch in await batches(engine, request) for event in batch]
 
 
-async def reply(engine: Engine, request: Request) -> Reply:
+async def reply(engine: ports.Engine, request: Request) -> Reply:
     found = await events(engine, request)
     return fold([ev.Entry(ev.Seq(n), 0, event) for n, event in enumerate(found, 1)])
 

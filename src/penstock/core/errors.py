@@ -40,7 +40,7 @@ class GatewayError(Exception):
 
     `message` is shown to clients, so it never holds a secret, a path of the server or a traceback.
     `param` is the dotted path of the offending field, where there is one.
-    `retry_after` is in seconds.
+    `retry_after` is in seconds. `ran`: a run had begun and came to this; work may have been done.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -54,6 +54,7 @@ class GatewayError(Exception):
         self.message = message
         self.param = param
         self.retry_after = retry_after
+        self.ran = False
 
 
 class InternalError(GatewayError):
@@ -278,4 +279,6 @@ def error_classes() -> tuple[type[GatewayError], ...]:
 def from_code(code: str, message: str) -> GatewayError:
     """The error that a `Failed` event of this code stands for; unknown codes become the base."""
     by_code = {cls.code: cls for cls in reversed(error_classes()) if cls is not WrongMethodError}
-    return by_code.get(code, GatewayError)(message)
+    found = by_code.get(code, GatewayError)(message)
+    found.ran = True
+    return found

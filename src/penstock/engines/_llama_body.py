@@ -65,7 +65,7 @@ def raw(request: Request, gap: Gap | None) -> bytes:
     if request.suffix is not None:
         if gap is None:
             raise UnsupportedParameterError(
-                "this model was not made to fill a gap: it has no tokens for one", param="suffix"
+                "this model takes no suffix: it was not made to fill a gap", param="suffix"
             )
         prompt = [gap.prefix, found["prompt"], gap.suffix, request.suffix, gap.middle]
         found["prompt"] = [piece for piece in prompt if piece != ""]

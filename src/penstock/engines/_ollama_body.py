@@ -22,7 +22,10 @@ _OPTIONS: Final = {
     "repeat_penalty": "repeat_penalty",
     "repeat_last_n": "repeat_last_n",
 }
-_THINK: Final[dict[str, bool | str]] = {"none": False, "minimal": "low"}
+_THINK: Final[dict[str, bool | str]] = {"none": False, "minimal": "low", "medium": True}
+"""`true` is what every thinking model takes, and `medium` for those with levels: Ollama refused
+levels for all others until 2026 ("think value … is not supported for this model").
+"""
 
 
 def body(request: Request, context_size: int | None = None) -> dict[str, object]:

@@ -309,7 +309,7 @@ class Gateway:
         for target in targets:
             self._check_model(principal, work.model if work is not None else "", target)
         with ExitStack() as leaving:
-            if query.operation == "embed":
+            if query.operation in ("embed", "load_model"):
                 leaving.callback(self.entrance.enter(principal))
             return await self.questions.find(query, principal, targets, keyed=self.key_required)
 

@@ -35,10 +35,10 @@ from penstock.gateway.routing import Target
 from penstock.gateway.stored import Stored
 
 T = TypeVar("T")
-STORE_OPERATIONS: Final = frozenset(
-    {"delete_model", "copy_model", "has_blob", "load_model", "unload_model"}
-)
-"""They change what this machine keeps, for everybody."""
+STORE_OPERATIONS: Final = frozenset({"delete_model", "copy_model", "has_blob", "unload_model"})
+"""They change what this machine keeps, for everybody. To load a model is no such thing: any
+generation does it.
+"""
 _LISTINGS: Final = frozenset(
     {"models", "model", "binding_models", "model_files", "model_details", "loaded_models"}
 )

@@ -344,8 +344,10 @@ class DialectContract:
 
     def test_questions_are_read(self, dialect: Dialect) -> None:
         for route in dialect.routes:
-            if route.operation == "generate" or route.method in ("POST", "PUT"):
-                continue  # What is asked stands in the body: the dialect's own tests.
+            if route.operation in ("generate", "has_blob") or route.method in ("POST", "PUT"):
+                continue  # What is asked stands in the body, or isn't any name: own tests.
+            if route.method == "DELETE" and "{" not in route.path:
+                continue
             path = re.sub(r"\{\w+(:path)?\}", "some", route.path)
             found = dialect.parse(routed(dialect, Asked(route.method, path), b""))
             name = "some" if "{" in route.path else ""

@@ -43,7 +43,7 @@ class Dialect:
         Route("POST", "/api/embeddings", "embed"),
         Route("POST", "/api/pull", "generate"),
         Route("POST", "/api/create", "generate"),
-        Route("POST", "/api/push", "delete_model"),
+        Route("POST", "/api/push", "generate"),
         Route("DELETE", "/api/delete", "delete_model"),
         Route("POST", "/api/copy", "copy_model"),
         Route("HEAD", "/api/blobs/{digest}", "has_blob"),

@@ -1,148 +1,93 @@
 """Entries to lines of `/api/generate`, `/api/chat` and `/api/pull`; replies to whole answers."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, UnsetType
 
 from penstock.core import events as ev
 from penstock.core.errors import from_code
 from penstock.core.folding import Folder, Reply
-from penstock.core.messages import ToolCall
 from penstock.core.ports import Frame
 from penstock.core.request import Request
-from penstock.dialects import _tools
-from penstock.dialects.ollama import continuing, errors
+from penstock.dialects.ollama import errors, lines
 from penstock.dialects.ollama.parse import GENERATE
 from penstock.wire import json
 
-_MS: Final = 1_000_000
-_REASONS: Final = {"tool_calls": "stop", "filtered": "content_filter"}
-
-
-class Function(msgspec.Struct, frozen=True):
-    """`arguments` is an object; text that is none stands in one, under `raw`."""
-
-    index: int
-    name: str
-    arguments: object
-
-
-class Called(msgspec.Struct, frozen=True):
-    """A call that the model made."""
-
-    id: str
-    function: Function
-
-
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The message of a chat line."""
-
-    role: str
-    content: str
-    thinking: str = ""
-    tool_calls: tuple[Called, ...] = ()
-
-
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """How long it took, in nanoseconds, and how many tokens. What nobody knows is left out."""
-
-    total_duration: int
-    load_duration: int
-    prompt_eval_count: int | UnsetType = UNSET
-    prompt_eval_duration: int | UnsetType = UNSET
-    eval_count: int | UnsetType = UNSET
-    eval_duration: int | UnsetType = UNSET
-
-
-class Generated(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of `/api/generate`."""
-
-    model: str
-    created_at: str
-    response: str
-    thinking: str | UnsetType = UNSET
-    done: bool
-    done_reason: str | UnsetType = UNSET
-    context: list[int] | UnsetType = UNSET
-    logprobs: Raw | UnsetType = UNSET
-    total_duration: int | UnsetType = UNSET
-    load_duration: int | UnsetType = UNSET
-    prompt_eval_count: int | UnsetType = UNSET
-    prompt_eval_duration: int | UnsetType = UNSET
-    eval_count: int | UnsetType = UNSET
-    eval_duration: int | UnsetType = UNSET
-
-
-class Chatted(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of `/api/chat`."""
-
-    model: str
-    created_at: str
-    message: Message
-    done: bool
-    done_reason: str | UnsetType = UNSET
-    logprobs: Raw | UnsetType = UNSET
-    total_duration: int | UnsetType = UNSET
-    load_duration: int | UnsetType = UNSET
-    prompt_eval_count: int | UnsetType = UNSET
-    prompt_eval_duration: int | UnsetType = UNSET
-    eval_count: int | UnsetType = UNSET
-    eval_duration: int | UnsetType = UNSET
-
-
-class Status(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of `/api/pull` and `/api/create`."""
-
-    status: str
-    digest: str = ""
-    total: int = 0
-    completed: int | UnsetType = UNSET
-
-
-SUCCESS: Final = json.encode(Status("success"))
-
-
-def moment(ms: int) -> str:
-    """Milliseconds since the epoch as RFC 3339."""
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+_GENERATE: Final = (b'Z","response":', b',"done":false}')
+_CHAT: Final = (b'Z","message":{"role":"assistant","content":', b'},"done":false}')
 
 
 class Encoder:
-    """Renders one stream. Calls leave whole, in one line, as Ollama's own do."""
+    """Renders one stream. Calls leave whole, in one line, as Ollama's own do.
+
+    A piece of text, by far the most frequent event, is put between pieces of JSON that were
+    rendered once; everything else goes through the structs.
+    """
 
     def __init__(self, request: Request) -> None:
+        self._request = request
         self._generate = request.form == GENERATE
         self._fetch = request.task != "generate"
+        self._between, self._after = _GENERATE if self._generate else _CHAT
+        self._most = request.sampling.top_logprobs or 0
+        # Of what the last line tells: no text is kept.
         self._folder = Folder()
-        self._start = ev.Start(stream="", asked="", binding="", model="", created=0)
-        self._model = b""
+        self._first_ms: int | None = None
+        self._second = -1
+        self._begin(ev.Start(stream="", asked="", binding="", model="", created=0))
+
+    def _begin(self, start: ev.Start) -> None:
+        self._start = start
+        self._before = b'{"model":' + json.encode(lines.name(start)) + b',"created_at":"'
 
     def feed(self, entry: ev.Entry) -> Iterable[Frame]:
         """The frames of one entry."""
-        self._folder.feed(entry)
         event = entry.event
         match event:
-            case ev.Start():
-                self._start = event
-            case ev.TextDelta(text=text, choice=0, logprobs=logprobs):
-                if text or logprobs is not UNSET:
-                    return (self._line(entry.ms, text, logprobs=logprobs),)
-            case ev.ReasoningDelta(text=text, choice=0):
-                if text:
-                    return (self._line(entry.ms, "", thinking=text),)
-            case ev.Progress(what="fetching"):
-                if self._fetch:
-                    return (Frame(json.encode(_status(event))),)
+            case ev.TextDelta() | ev.ReasoningDelta():
+                return self._said(entry.ms, event) if event.choice == 0 else ()
+            case ev.Progress():
+                told = self._fetch and event.what == "fetching"
+                return (Frame(json.encode(lines.status(event))),) if told else ()
             case ev.Failed():
                 return (Frame(errors.error_body(from_code(event.code, event.message))),)
-            case ev.Done():
-                return self._end()
-            case _:
+            case ev.Start():
+                self._begin(event)
+            case ev.ToolCallDelta():
+                self._note_first(entry.ms)
+            case ev.Usage() | ev.Finish() | ev.Done() | ev.Image():
                 pass  # told at the end, or nothing that Ollama has a word for
-        return ()
+        self._folder.feed(entry)
+        return self._end(event.reason) if isinstance(event, ev.Done) else ()
+
+    def _said(self, ms: int, event: ev.TextDelta | ev.ReasoningDelta) -> Iterable[Frame]:
+        if isinstance(event, ev.ReasoningDelta):
+            if not event.text:
+                return ()
+            frame = self._line(ms, "", thinking=event.text)
+        elif event.text or event.logprobs is not UNSET:
+            frame = self._text(ms, event)
+        else:
+            return ()
+        self._note_first(ms)
+        return (frame,)
+
+    def _note_first(self, ms: int) -> None:
+        if self._first_ms is None:
+            self._first_ms = ms
+
+    def _text(self, ms: int, delta: ev.TextDelta) -> Frame:
+        if delta.logprobs is not UNSET:
+            scores = lines.scored((delta.logprobs,), self._most)
+            return self._line(ms, delta.text, logprobs=scores)
+        now = self._start.created + ms
+        if now // 1000 != self._second:
+            self._second = now // 1000
+            self._head = self._before + lines.second(now).encode()
+        text = json.encode(delta.text)
+        return Frame(b"%b.%03d%b%b%b" % (self._head, now % 1000, self._between, text, self._after))
 
     def _line(
         self,
@@ -150,12 +95,12 @@ class Encoder:
         text: str,
         *,
         thinking: str = "",
-        logprobs: Raw | UnsetType = UNSET,
-        calls: tuple[Called, ...] = (),
+        logprobs: tuple[lines.Scored, ...] | UnsetType = UNSET,
+        calls: tuple[lines.Called, ...] = (),
     ) -> Frame:
-        model, created = name(self._start), moment(self._start.created + ms)
+        model, created = lines.name(self._start), lines.moment(self._start.created + ms)
         if self._generate:
-            line: Generated | Chatted = Generated(
+            line: lines.Generated | lines.Chatted = lines.Generated(
                 model=model,
                 created_at=created,
                 response=text,
@@ -164,120 +109,35 @@ class Encoder:
                 logprobs=logprobs,
             )
         else:
-            message = Message("assistant", text, thinking, calls)
-            line = Chatted(
+            message = lines.Message("assistant", text, thinking, calls)
+            line = lines.Chatted(
                 model=model, created_at=created, message=message, done=False, logprobs=logprobs
             )
         return Frame(json.encode(line))
 
-    def _end(self) -> list[Frame]:
+    def _end(self, reason: ev.FinishReason) -> list[Frame]:
         if self._fetch:
-            return []  # the store has said "success" itself
+            # The store has said "success" itself.
+            return [Frame(lines.CANCELLED)] if reason == "cancelled" else []
         reply = self._folder.reply()
-        calls = called(reply)
-        frames = []
-        if calls and not self._generate:
-            frames.append(self._line(reply.ms, "", calls=calls))
-        ending = (
-            generated(reply, "") if self._generate else chatted(reply, Message("assistant", ""))
-        )
+        reply.first_ms = self._first_ms
+        if self._generate:
+            return [Frame(json.encode(lines.generated(self._request, reply, "")))]
+        calls = lines.called(reply)
+        frames = [self._line(reply.ms, "", calls=calls)] if calls else []
+        ending = lines.chatted(reply, lines.Message("assistant", ""))
         return [*frames, Frame(json.encode(ending))]
-
-
-def name(start: ev.Start) -> str:
-    """The model as the client called it."""
-    return start.asked or start.model
-
-
-def _status(progress: ev.Progress) -> Status:
-    done: int | UnsetType = progress.at if progress.of else UNSET
-    return Status(progress.text, progress.digest, progress.of, done)
-
-
-def called(reply: Reply) -> tuple[Called, ...]:
-    """The calls, once they are whole: after a cancel the last one may be cut."""
-    if reply.first.reason == "cancelled":
-        return ()
-    return tuple(_called(n, call) for n, call in enumerate(reply.first.tool_calls))
-
-
-def _called(n: int, call: ToolCall) -> Called:
-    arguments = _tools.arguments(call.arguments)
-    found = arguments if isinstance(arguments, Raw) else {"raw": arguments}
-    return Called(call.id, Function(n, call.name, found))
 
 
 def whole(request: Request, reply: Reply) -> bytes:
     """The answer in one piece."""
-    if request.task != "generate":
-        return SUCCESS
     choice = reply.first
-    logprobs = _joined(choice.logprobs)
+    if request.task != "generate":
+        return lines.CANCELLED if choice.reason == "cancelled" else lines.SUCCESS
+    scores = lines.scored(choice.logprobs, request.sampling.top_logprobs or 0)
     if request.form == GENERATE:
-        found = generated(reply, choice.text)
+        found = lines.generated(request, reply, choice.text)
         thinking = choice.reasoning or UNSET
-        return json.encode(msgspec.structs.replace(found, thinking=thinking, logprobs=logprobs))
-    message = Message("assistant", choice.text, choice.reasoning, called(reply))
-    return json.encode(msgspec.structs.replace(chatted(reply, message), logprobs=logprobs))
-
-
-def _joined(arrays: tuple[Raw, ...]) -> Raw | UnsetType:
-    if not arrays:
-        return UNSET
-    return json.raw(b"[" + b",".join([bytes(array).strip()[1:-1] for array in arrays]) + b"]")
-
-
-def generated(reply: Reply, text: str) -> Generated:
-    """The last line of `/api/generate`, or the whole answer."""
-    start = _start_of(reply)
-    return Generated(
-        model=name(start),
-        created_at=moment(start.created + reply.ms),
-        response=text,
-        done=True,
-        done_reason=_reason(reply),
-        context=continuing.context_of(start.stream),
-        **msgspec.structs.asdict(figures(reply)),
-    )
-
-
-def chatted(reply: Reply, message: Message) -> Chatted:
-    """The last line of `/api/chat`, or the whole answer."""
-    start = _start_of(reply)
-    return Chatted(
-        model=name(start),
-        created_at=moment(start.created + reply.ms),
-        message=message,
-        done=True,
-        done_reason=_reason(reply),
-        **msgspec.structs.asdict(figures(reply)),
-    )
-
-
-def _start_of(reply: Reply) -> ev.Start:
-    return reply.start or ev.Start(stream="", asked="", binding="", model="", created=0)
-
-
-def _reason(reply: Reply) -> str:
-    reason = reply.first.reason or "stop"
-    return _REASONS.get(reason, reason)
-
-
-def figures(reply: Reply) -> Figures:
-    """The engine's own times where it told them, else those of the stream in the log."""
-    usage, total = reply.usage, reply.ms * _MS
-    told = usage.timings if usage is not None else None
-    first = (reply.first_ms if reply.first_ms is not None else reply.ms) * _MS
-    load = told.load if told is not None else 0
-    prompt = told.prompt if told is not None else first
-    generation = told.generation if told is not None else total - first
-    if usage is None:
-        return Figures(total_duration=total, load_duration=load)
-    return Figures(
-        total_duration=max(total, load + prompt + generation),
-        load_duration=load,
-        prompt_eval_count=usage.input_tokens,
-        prompt_eval_duration=prompt,
-        eval_count=usage.output_tokens,
-        eval_duration=generation,
-    )
+        return json.encode(msgspec.structs.replace(found, thinking=thinking, logprobs=scores))
+    message = lines.Message("assistant", choice.text, choice.reasoning, lines.called(reply))
+    return json.encode(msgspec.structs.replace(lines.chatted(reply, message), logprobs=scores))

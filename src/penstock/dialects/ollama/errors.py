@@ -5,14 +5,29 @@ from typing import Final
 
 import msgspec
 
-from penstock.core.errors import EngineError, GatewayError, UnknownModelError, WrongMethodError
+from penstock.core.errors import (
+    EngineError,
+    GatewayError,
+    InterruptedRunError,
+    UnknownModelError,
+    UnknownStreamError,
+    UnsupportedParameterError,
+    WrongMethodError,
+)
 from penstock.core.ports import Answer
 from penstock.wire import json
 
 _DEPENDENCY: Final = 424
-"""Of a failed engine. A client with retries on 5xx would run the same prompt four times
+"""Of a run that failed. A client with retries on 5xx would run the same prompt four times
 (the released OllamaClient does).
 """
+_NO_CONTEXT: Final = "context: the conversation that it stands for is not here (any more)"
+_WORDS: Final = {
+    "response_format": "format",
+    "reasoning_effort": "think",
+    "messages": "images",
+}
+"""What the gateway calls a field that a binding can't honour, and what it is called here."""
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -24,6 +39,11 @@ class ErrorBody(msgspec.Struct, frozen=True):
 def error_body(error: GatewayError) -> bytes:
     """The error object. Clients look for "not found" in that of an unknown model."""
     message = error.message
+    if isinstance(error, UnknownStreamError):
+        message = _NO_CONTEXT
+    if isinstance(error, UnsupportedParameterError) and error.param in _WORDS:
+        message = message.replace(f"images ({error.param})", "images")
+        message = message.replace(error.param, _WORDS[error.param])
     if isinstance(error, UnknownModelError) and "not found" not in message:
         message = f"model not found: {message}"
     return json.encode(ErrorBody(message))
@@ -32,9 +52,12 @@ def error_body(error: GatewayError) -> bytes:
 def error_answer(error: GatewayError) -> Answer:
     """An error before the stream has begun."""
     headers: dict[str, str] = {}
-    status = _DEPENDENCY if isinstance(error, EngineError) else error.status
-    if error.code == "interrupted":
+    status = error.status
+    if isinstance(error, EngineError | InterruptedRunError) or (error.ran and status == 500):
         status = _DEPENDENCY
+    if isinstance(error, UnknownStreamError):
+        # 404 is what clients take for a model that isn't there.
+        status = 400
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after is not None or status in (409, 429, 503):

@@ -5,13 +5,14 @@ from hashlib import sha256
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from penstock.core.cards import ModelCard
 from penstock.core.errors import InternalError
 from penstock.core.queries import Found, ModelDetails
-from penstock.dialects.ollama.encode import moment
+from penstock.dialects.ollama.lines import moment
 from penstock.dialects.ollama.parse import GENERATE
-from penstock.dialects.ollama.questions import EMBED
+from penstock.dialects.ollama.questions import EMBED, EMBEDDINGS
 from penstock.wire import json
 
 API_VERSION: Final = "0.13.0"
@@ -93,9 +94,9 @@ class Embedded(msgspec.Struct, frozen=True):
 
     model: str
     embeddings: tuple[tuple[float, ...], ...]
-    total_duration: int
-    load_duration: int
-    prompt_eval_count: int
+    total_duration: int | UnsetType = UNSET
+    load_duration: int | UnsetType = UNSET
+    prompt_eval_count: int | UnsetType = UNSET
 
 
 class OneEmbedded(msgspec.Struct, frozen=True):
@@ -195,15 +196,20 @@ def _embedded(found: Found) -> bytes:
         raise InternalError("no vectors were made")
     if found.query.form != EMBED:
         return json.encode(OneEmbedded(made.vectors[0]))
-    times = made.timings
-    load = times.load if times is not None else 0
-    total = load + (times.prompt if times is not None else 0)
-    return json.encode(Embedded(found.query.name, made.vectors, total, load, made.input_tokens))
+    times, model = made.timings, found.query.name
+    if times is None:
+        return json.encode(Embedded(model, made.vectors, prompt_eval_count=made.input_tokens))
+    total = times.load + times.prompt
+    return json.encode(Embedded(model, made.vectors, total, times.load, made.input_tokens))
 
 
-def _loaded(found: Found) -> dict[str, object]:
-    """A generation that only loaded or unloaded the model."""
+def _loaded(found: Found) -> object:
+    """A request that only loaded or unloaded the model."""
     query = found.query
+    if query.form == EMBED:
+        return Embedded(query.name, ())
+    if query.form == EMBEDDINGS:
+        return OneEmbedded(())
     said: dict[str, object] = {"model": query.name, "created_at": moment(found.now * 1000)}
     if query.form == GENERATE:
         said["response"] = ""

@@ -1,5 +1,7 @@
 """Bodies of `/api/generate` and `/api/chat` to requests. Raises `InvalidRequestError`."""
 
+import binascii
+import re
 from collections.abc import Sequence
 from typing import Final, cast
 
@@ -20,30 +22,35 @@ _ROLES: Final = ("system", "user", "assistant", "tool")
 _KINDS: Final = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gif"}
 """How pictures of each kind begin in base64."""
 _EFFORTS: Final = ("low", "medium", "high")
-_UNLOADS: Final = (0, "0", "0s", "0m", "0h")
+_NO_TIME: Final = re.compile(r"0+(\.0*)?(ns|us|µs|ms|s|m|h)?")
+_BESIDE_RAW: Final = {
+    "raw": ("system", "template", "context", "images", "think"),
+    "suffix": ("system", "context", "images", "think"),
+}
 
 
 def generate(data: bytes) -> Request | Query:
     """`POST /api/generate`; a body without a prompt loads the model, or unloads it."""
     body = json.decode(data, shapes.Generate, InvalidRequestError)
     images = _images(body.images or (), "images")
-    if not body.prompt and not images and body.suffix is None:
+    if not body.prompt and not images and not body.suffix:
         return _loading(body, GENERATE)
-    raw = bool(body.raw) or body.suffix is not None
-    if raw:
-        _refuse_beside_raw(body)
+    for name in ("raw", "suffix"):
+        if getattr(body, name):
+            _refuse_beside(name, body)
     if body.template:
         raise _unsupported("template", "a model's own template is always used; create a model")
-    hints = [name for name in ("width", "height", "steps") if getattr(body, name) is not None]
     parts: tuple[Part, ...] = (*images, TextPart(body.prompt or ""))
     messages: tuple[Message, ...] = (Message(role="user", parts=parts),)
     if body.system:
         messages = (say("system", body.system), *messages)
-    request = _request(body, messages, GENERATE, hints)
+    request = _request(body, messages, GENERATE)
+    if body.raw or body.suffix:
+        request = msgspec.structs.replace(
+            request, raw=True, suffix=body.suffix or None, effort=None, effort_hint=""
+        )
     return msgspec.structs.replace(
         request,
-        raw=raw,
-        suffix=body.suffix,
         continues=continuing.stream_of(body.context) if body.context else None,
     )
 
@@ -53,34 +60,33 @@ def chat(data: bytes) -> Request | Query:
     body = json.decode(data, shapes.Chat, InvalidRequestError)
     if not body.messages:
         return _loading(body, CHAT)
-    request = _request(body, _messages(body.messages), CHAT, [])
+    request = _request(body, _messages(body.messages), CHAT)
     return msgspec.structs.replace(request, tools=_tools.specs(body.tools or (), "tools"))
 
 
 def _loading(body: shapes.Common, form: str) -> Query:
-    unload = body.keep_alive in _UNLOADS
-    return Query("unload_model" if unload else "load_model", body.model, form=form)
+    if body.keep_alive is not None and _NO_TIME.fullmatch(str(body.keep_alive)):
+        return Query("unload_model", body.model, form=form)
+    ignored = () if body.keep_alive is None else ("keep_alive",)
+    return Query("load_model", body.model, form=form, ignored=ignored)
 
 
-def _refuse_beside_raw(body: shapes.Generate) -> None:
-    said = "raw" if body.raw else "suffix"
-    for name in ("system", "template", "context", "images"):
+def _refuse_beside(said: str, body: shapes.Generate) -> None:
+    for name in _BESIDE_RAW[said]:
         if getattr(body, name):
             raise InvalidRequestError(f"{name}: not possible together with {said}", param=name)
 
 
-def _request(
-    body: shapes.Common, messages: tuple[Message, ...], form: str, hints: Sequence[str]
-) -> Request:
+def _request(body: shapes.Common, messages: tuple[Message, ...], form: str) -> Request:
+    if body.debug_render_only:
+        raise _unsupported("_debug_render_only", "an engine renders the template itself")
     sampling, ignored = _options(body.options or {})
     if body.logprobs:
         sampling = msgspec.structs.replace(
             sampling, logprobs=True, top_logprobs=body.top_logprobs or None
         )
     effort, hint = _effort(body.think)
-    ignored = [*hints, *ignored]
-    if body.keep_alive is not None:
-        ignored.append("keep_alive")
+    hints = [name for name in shapes.HINTED if getattr(body, name, None) is not None]
     return Request(
         model=body.model,
         messages=messages,
@@ -91,13 +97,13 @@ def _request(
         stream=body.stream is not False,
         include_usage=True,
         form=form,
-        ignored=tuple(ignored),
+        ignored=(*hints, *ignored),
     )
 
 
 def _effort(think: bool | str | None) -> tuple[Effort | None, str]:
     """Not to think is a hint: a model that never thinks already does as it was told."""
-    if think is None:
+    if think is None or think == "":
         return None, ""
     if isinstance(think, bool):
         return ("medium", "") if think else ("none", "think")
@@ -135,7 +141,9 @@ def _options(options: dict[str, Raw]) -> tuple[Sampling, list[str]]:
         top_p=found.top_p,
         top_k=found.top_k,
         min_p=found.min_p,
-        max_tokens=_most(found.num_predict),
+        # Below zero is "as many as it likes" (-1) or "as there is room for" (-2); Ollama's runner
+        # takes 0 for no limit too.
+        max_tokens=max(0, found.num_predict or 0) or None,
         stop=tuple(text for text in stop if text),
         seed=found.seed,
         presence_penalty=found.presence_penalty,
@@ -146,37 +154,27 @@ def _options(options: dict[str, Raw]) -> tuple[Sampling, list[str]]:
     return sampling, [f"options.{name}" for name in given if name in shapes.HINTED_OPTIONS]
 
 
-def _most(num_predict: int | None) -> int | None:
-    """Below zero is "as many as it likes" (-1) or "as many as there is room for" (-2)."""
-    if num_predict is None or num_predict < 0:
-        return None
-    if num_predict == 0:
-        raise InvalidRequestError(
-            "options.num_predict: at least 1, or -1 for no limit", param="options.num_predict"
-        )
-    return num_predict
-
-
 def _messages(said: Sequence[shapes.Said]) -> tuple[Message, ...]:
     found: list[Message] = []
     waiting: list[ToolCall] = []
     for n, one in enumerate(said):
         at = f"messages[{n}]"
-        if one.role not in _ROLES:
+        role = one.role.lower()
+        if role not in _ROLES:
             raise InvalidRequestError(
                 f"{at}.role: one of {', '.join(_ROLES)}, not {one.role[:40]!r}", param=f"{at}.role"
             )
         calls = tuple(_call(call, n, m, at) for m, call in enumerate(one.tool_calls or ()))
         waiting += calls
         text = (TextPart(one.content),) if one.content else ()
-        answered = _answered(one, waiting, n) if one.role == "tool" else None
+        answered = _answered(one, waiting, n) if role == "tool" else None
         found.append(
             Message(
-                role=cast("Role", one.role),
+                role=cast("Role", role),
                 parts=(*_images(one.images or (), f"{at}.images"), *text),
                 tool_calls=calls,
                 tool_call_id=answered,
-                name=one.tool_name if one.role == "tool" else None,
+                name=one.tool_name if role == "tool" else None,
                 reasoning=one.thinking or None,
             )
         )
@@ -185,9 +183,11 @@ def _messages(said: Sequence[shapes.Said]) -> tuple[Message, ...]:
 
 def _call(call: shapes.Called, n: int, m: int, at: str) -> ToolCall:
     arguments = bytes(call.function.arguments).strip()
+    if arguments.startswith(b'"'):
+        arguments = json.decode(arguments, str, InvalidRequestError).strip().encode() or b"{}"
     if arguments == b"null":
         arguments = b"{}"
-    if not arguments.startswith(b"{"):
+    if not (arguments.startswith(b"{") and json.is_json(arguments)):
         path = f"{at}.tool_calls[{m}].function.arguments"
         raise InvalidRequestError(f"{path}: an object", param=path)
     return ToolCall(
@@ -214,14 +214,23 @@ def _answered(said: shapes.Said, waiting: list[ToolCall], n: int) -> str:
 
 def _images(images: Sequence[str], at: str) -> tuple[ImagePart, ...]:
     found = []
-    for n, data in enumerate(images):
+    for n, said in enumerate(images):
+        data = "".join(said.split())
         kind = next((kind for head, kind in _KINDS.items() if data.startswith(head)), None)
-        if kind is None:
+        if kind is None or not _is_base64(data):
             raise InvalidRequestError(
                 f"{at}[{n}]: not the base64 of a PNG, JPEG, WebP or GIF", param=f"{at}[{n}]"
             )
         found.append(ImagePart(url=f"data:image/{kind};base64,{data}"))
     return tuple(found)
+
+
+def _is_base64(data: str) -> bool:
+    try:
+        binascii.a2b_base64(data, strict_mode=True)
+    except ValueError:
+        return False
+    return len(data) % 4 == 0
 
 
 def _unsupported(param: str, why: str) -> UnsupportedParameterError:

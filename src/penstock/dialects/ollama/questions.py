@@ -14,6 +14,17 @@ from penstock.wire import json
 EMBED: Final = "embed"
 EMBEDDINGS: Final = "embeddings"
 PULL: Final = "pull"
+_NOT_MADE: Final = (
+    "adapters",
+    "messages",
+    "quantize",
+    "quantization",
+    "modelfile",
+    "path",
+    "renderer",
+    "parser",
+    "remote_host",
+)
 _DIGEST: Final = re.compile(r"sha256[:-]([0-9a-f]{64})")
 
 
@@ -50,13 +61,12 @@ def _required(name: str | None) -> str:
 
 def _embed(data: bytes) -> Query:
     body = json.decode(data, shapes.Embed, InvalidRequestError)
-    texts = (body.input,) if isinstance(body.input, str) else body.input
-    if not texts:
-        raise InvalidRequestError("input: at least one text", param="input")
+    if not body.input:
+        return Query("load_model", body.model, form=EMBED, ignored=_hints(body))
     ask = EmbedAsk(
         model=body.model,
-        texts=texts,
-        dimensions=body.dimensions,
+        texts=(body.input,) if isinstance(body.input, str) else body.input,
+        dimensions=body.dimensions or None,
         truncate=body.truncate is not False,
         param="input",
     )
@@ -65,6 +75,8 @@ def _embed(data: bytes) -> Query:
 
 def _embeddings(data: bytes) -> Query:
     body = json.decode(data, shapes.Embeddings, InvalidRequestError)
+    if not body.prompt:
+        return Query("load_model", body.model, form=EMBEDDINGS, ignored=_hints(body))
     ask = EmbedAsk(model=body.model, texts=(body.prompt,), truncate=True, param="prompt")
     return Query("embed", body.model, ask, EMBEDDINGS, _hints(body))
 
@@ -88,7 +100,7 @@ def _pull(data: bytes) -> Request:
 
 def _create(data: bytes) -> Request:
     body = json.decode(data, shapes.Create, InvalidRequestError)
-    for name in ("adapters", "messages", "quantize", "modelfile"):
+    for name in _NOT_MADE:
         if getattr(body, name):
             raise UnsupportedParameterError(
                 f"{name}: not supported; a model is made of a GGUF file or another model, with "
@@ -116,6 +128,7 @@ def _create(data: bytes) -> Request:
             parameters=parameters,
         ),
         form=PULL,
+        ignored=tuple(name for name in ("requires", "info") if getattr(body, name)),
     )
 
 

@@ -48,10 +48,13 @@ HINTED_OPTIONS: Final = (
 """Options about how a model is loaded, which is the binding's own configuration here."""
 REFUSED_OPTIONS: Final = {"mirostat": (0,), "tfs_z": (0, 1), "typical_p": (0, 1)}
 """Options that would change the answer, and the values that ask for nothing."""
+HINTED: Final = ("keep_alive", "truncate", "shift", "width", "height", "steps")
+"""Fields that are hints here: for how long a model stays, what to do with a prompt that is too long
+(it is refused), the size of a picture."""
 
 
 class CalledFunction(msgspec.Struct, frozen=True):
-    """The function of a call; `arguments` is an object."""
+    """The function of a call; `arguments` is an object, or the text of one."""
 
     name: Text
     arguments: Raw = msgspec.field(default_factory=null)
@@ -77,7 +80,10 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Common(msgspec.Struct, frozen=True, kw_only=True):
-    """What `/api/generate` and `/api/chat` share."""
+    """What `/api/generate` and `/api/chat` share.
+
+    Ollama's own client, which is written in Go, sends `""` for most of what is not given.
+    """
 
     model: Text
     stream: bool | None = None
@@ -85,8 +91,11 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Raw] | None = None
     think: bool | str | None = None
     keep_alive: float | str | None = None
+    truncate: bool | None = None
+    shift: bool | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    debug_render_only: bool | None = msgspec.field(default=None, name="_debug_render_only")
 
 
 class Generate(Common, frozen=True, kw_only=True):
@@ -112,21 +121,21 @@ class Chat(Common, frozen=True, kw_only=True):
 
 
 class Embed(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of `/api/embed`."""
+    """The body of `/api/embed`; without `input` it loads the model."""
 
     model: Text
-    input: str | tuple[str, ...]
+    input: str | tuple[str, ...] | None = None
     truncate: bool | None = None
-    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    dimensions: Annotated[int, Meta(ge=0)] | None = None
     options: dict[str, Raw] | None = None
     keep_alive: float | str | None = None
 
 
 class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of the older `/api/embeddings`."""
+    """The body of the older `/api/embeddings`; without `prompt` it loads the model."""
 
     model: Text
-    prompt: str
+    prompt: str | None = None
     options: dict[str, Raw] | None = None
     keep_alive: float | str | None = None
 
@@ -163,7 +172,14 @@ class Create(msgspec.Struct, frozen=True, kw_only=True, rename={"source": "from"
     parameters: dict[str, float | int | str | list[str] | None] | None = None
     messages: tuple[Said, ...] | None = None
     quantize: str | None = None
+    quantization: str | None = None
     modelfile: str | None = None
+    path: str | None = None
+    renderer: str | None = None
+    parser: str | None = None
+    remote_host: str | None = None
+    requires: str | None = None
+    info: dict[str, Raw] | None = None
 
 
 class Copy(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,8 @@ from penstock.transports.http.visits import Visit
 _POLICIES: Final = get_args(OnDisconnect)
 _NOBODY: Final = Principal(id="")
 _SPACE: Final = b" "
+_COUNTED: Final = ("embed", "load_model")
+"""Questions that are work of an engine's: they count as requests of a key with limits."""
 
 
 def presented_keys(headers: Mapping[str, str], names: Sequence[str]) -> list[str]:
@@ -85,7 +87,7 @@ class Exchange:
         if isinstance(asked, Query):
             if asked.ignored:
                 visit.name(b"penstock-ignored", ", ".join(asked.ignored))
-            with self._allowance_named(visit, principal, asked.operation == "embed"):
+            with self._allowance_named(visit, principal, asked.operation in _COUNTED):
                 found = await self._gateway.find(asked, principal)
             await visit.answer(self._dialect.answer(found))
         else:
