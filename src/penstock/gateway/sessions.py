@@ -209,8 +209,9 @@ class Sessions:
         """
         try:
             await self._end(head.stream)
-        except GatewayError as error:
-            logger.warning("stream %s: its turn is not ended yet: %s", head.stream, error.message)
+        except (GatewayError, OSError) as error:
+            # A file of the log that can't be opened is no reason to take everybody's runs down.
+            logger.warning("stream %s: its turn is not ended yet: %s", head.stream, error)
         finally:
             self._freed(head.owner, head.request.session or "")
 
