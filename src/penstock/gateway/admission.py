@@ -37,6 +37,12 @@ def check_dialect(principal: Principal, dialect: str) -> None:
         raise ForbiddenError(f"this key may not use the dialect {dialect!r}")
 
 
+def check_model(principal: Principal, asked: str, answering: str) -> None:
+    """Raises `ForbiddenError` unless this key may use what was asked for, or what stands behind."""
+    if not any(principal.may_use(name) for name in (asked, answering) if name):
+        raise ForbiddenError(f"this key may not use the model {asked or answering!r}")
+
+
 def check_store(principal: Principal) -> None:
     """Raises `ForbiddenError` for a key that may not change the models of this machine."""
     if not principal.is_admin:

@@ -13,7 +13,6 @@ import msgspec
 from penstock.config.schema import Config
 from penstock.core.cards import Personality
 from penstock.core.errors import (
-    ForbiddenError,
     GatewayError,
     InterruptedRunError,
     ModalityError,
@@ -175,12 +174,9 @@ class Gateway:
         """Starts a run and returns the head of its stream, whose request is the effective one.
 
         Raises what can be known before an engine is asked: unknown names, unsupported parameters,
-        no
-        room, no log. What the engine refuses is in the stream, as `Failed`.
+        no room, no log. What the engine refuses is in the stream, as `Failed`.
         """
-        if self._closing:
-            raise UnavailableError("the server is stopping", retry_after=5.0)
-        admission.check_room(len(self._runs), self._config.server.max_runs)
+        self._check_room()
         admission.check_dialect(principal, dialect)
         if request.task != "generate":
             admission.check_store(principal)
@@ -192,9 +188,10 @@ class Gateway:
             leaving.callback(self.entrance.enter(principal))
             if request.session is None:
                 head, attempts = await prepare(request)
-                self._log.create(head)
+                self._create(head)
             else:
-                head, attempts = await self._sessions.begin(request, principal.id, prepare)
+                begun = self._sessions.begin(request, principal.id, prepare, self._create)
+                head, attempts = await begun
             run = Run(head, attempts, self._around)
             stream = StreamId(head.stream)
             self._runs[stream] = (run, Watched(head, run.cancel))
@@ -204,6 +201,16 @@ class Gateway:
             run.task = self._group.create_task(self._run(run, left))
             run.task.add_done_callback(lambda _: left.close())
         return head
+
+    def _check_room(self) -> None:
+        if self._closing:
+            raise UnavailableError("the server is stopping", retry_after=5.0)
+        admission.check_room(len(self._runs), self._config.server.max_runs)
+
+    def _create(self, head: Head) -> None:
+        # Asked again: others came, or the end did, while this one was made ready.
+        self._check_room()
+        self._log.create(head)
 
     async def _head(
         self,
@@ -218,12 +225,13 @@ class Gateway:
         if request.continues is not None:
             before = await self.head(StreamId(request.continues), principal)
             request = await continued(request, before, self._log)
-        targets = await self._targets(request)
+        targets, asked = await self._targets(request), request.model
         if not targets:
+            asked = ANY
             request = msgspec.structs.replace(request, ignored=(*request.ignored, "model"))
             targets = await self._route(msgspec.structs.replace(request, model=ANY))
         for target in targets:
-            self._check_model(principal, request.model, target)
+            admission.check_model(principal, asked, target.model)
         attempts = self._attempts(with_alias(request, self._config.models), targets)
         streams = self._config.streams
         usual = streams.on_disconnect if request.stream else "cancel"
@@ -307,7 +315,7 @@ class Gateway:
         work = work_of(query)
         targets = await self._route(work) if work is not None else ()
         for target in targets:
-            self._check_model(principal, work.model if work is not None else "", target)
+            admission.check_model(principal, work.model if work is not None else "", target.model)
         with ExitStack() as leaving:
             if query.operation in ("embed", "load_model"):
                 leaving.callback(self.entrance.enter(principal))
@@ -388,10 +396,6 @@ class Gateway:
         if not found and refused is not None:
             raise refused
         return found
-
-    def _check_model(self, principal: Principal, asked: str, target: Target) -> None:
-        if not any(principal.may_use(name) for name in {asked, target.model} if name):
-            raise ForbiddenError(f"this key may not use the model {asked or target.model!r}")
 
 
 def now_ms() -> int:

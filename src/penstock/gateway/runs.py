@@ -204,9 +204,11 @@ class Run:
             self.outcome = terminal.reason if isinstance(terminal, Done) else terminal.code
             try:
                 await self._append([terminal] if self._accepted else [self._start(), terminal])
-            except LogUnavailableError as error:
+            except GatewayError as error:
+                # Not only `LogUnavailableError`: a log that was in trouble and is well again has
+                # closed, or forgotten, the streams that lost something, and takes no more of them.
                 logger.warning("stream %s ends unlogged: %s", self.stream, error.message)
-                self.outcome = error.code
+                self.outcome = LogUnavailableError.code
 
     def _start(self) -> Start:
         return Start(

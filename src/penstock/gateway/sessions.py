@@ -84,12 +84,15 @@ class Sessions:
 
     # ── a turn begins ────────────────────────────────────────────────────────────────────────────
 
-    async def begin(self, request: Request, owner: str, prepare: Prepare) -> Prepared:
-        """Begins a turn, and its stream in the log. `prepare` decides who is to answer.
+    async def begin(
+        self, request: Request, owner: str, prepare: Prepare, create: Callable[[Head], None]
+    ) -> Prepared:
+        """Begins a turn, and its stream in the log. `prepare` decides who is to answer, `create`
+        begins the stream, at once.
 
         Raises `SessionBusyError`; `UnsupportedParameterError` when system prompt and message are
         too long for the model; `InvalidRequestError` for results of calls that were not made; and
-        what `prepare` and the log raise. Then no turn has begun.
+        what `prepare` and `create` raise. Then no turn has begun.
         """
         name = request.session or ""
         known = await self._current(owner, name)
@@ -108,7 +111,7 @@ class Sessions:
                 newest = await self.store.get(owner, name)
                 fitted = await self._fitted(_before(newest or new, n), said, attempts)
             head = replace(head, request=fitted[0].request)
-            self._log.create(head)
+            create(head)
             begun = True
         finally:
             if not begun:
@@ -209,8 +212,9 @@ class Sessions:
         """
         try:
             await self._end(head.stream)
-        except GatewayError as error:
-            logger.warning("stream %s: its turn is not ended yet: %s", head.stream, error.message)
+        except (GatewayError, OSError) as error:
+            # A file of the log that can't be opened is no reason to take everybody's runs down.
+            logger.warning("stream %s: its turn is not ended yet: %s", head.stream, error)
         finally:
             self._freed(head.owner, head.request.session or "")
 

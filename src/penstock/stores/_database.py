@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from penstock.config.schema import Stores
 from penstock.core.errors import ConfigError, UnavailableError
 from penstock.stores import _tables
+from penstock.stores._threads import finished
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,10 @@ class Database:
         return await self._run(work, writes=False)
 
     async def write(self, work: Work[T]) -> T:
-        """The same in a transaction that is on the disk when this returns. All of it or nothing."""
+        """The same in a transaction that is on the disk when this returns. All of it or nothing.
+
+        When this is cancelled the transaction has ended too: what is written next comes after it.
+        """
         return await self._run(work, writes=True)
 
     async def aclose(self) -> None:
@@ -68,6 +72,8 @@ class Database:
     async def _run(self, work: Work[T], *, writes: bool) -> T:
         if self._closed:
             raise UnavailableError("the database is closed", retry_after=_RETRY_SECONDS)
+        if writes:
+            return await finished(self._pool, self._work, work, writes)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._work, work, writes)
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from tests.unit.gateway.gateways import Scripted, gateway
 
+from penstock.config.schema import Config, Model, Streams
 from penstock.core.errors import ForbiddenError, OverloadedError, UnknownModelError
 from penstock.core.events import Event, StreamId
 from penstock.core.messages import say
@@ -44,3 +45,14 @@ async def test_a_key_speaks_its_dialects_only():
     async with gateway(Scripted(_forever)) as made:
         with pytest.raises(ForbiddenError, match="'lollms'"):
             await made.submit(ASKED, "lollms", KEY)
+
+
+async def test_a_name_that_nobody_has_opens_no_model_to_a_key():
+    """`[models."*"]` answers for any name; what counts then is the model that answers."""
+    config = Config(streams=Streams(log="memory"), models={"*": Model(binding="b0")})
+    asked = Request(model="gpt-9", messages=ASKED.messages)
+    async with gateway(Scripted(_forever), config=config) as made:
+        with pytest.raises(ForbiddenError, match="model"):
+            await made.submit(asked, "t", Principal(id="k", models=("gpt-*",)))
+        for models in (("m",), ("gpt-*", "m"), ("*",), ()):
+            await made.submit(asked, "t", Principal(id="k", models=models))

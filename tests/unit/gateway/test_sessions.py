@@ -9,13 +9,15 @@ import pytest
 from tests.unit.gateway.gateways import Scripted, ask, gateway, read, submit
 from typing_extensions import override
 
-from penstock.config.schema import Config, Defaults, Model, Stores, Streams
+from penstock.config.schema import Config, Defaults, Model, Server, Stores, Streams
 from penstock.config.schema import Sessions as Settings
 from penstock.core.cards import ModelCard
 from penstock.core.errors import (
     EngineError,
     InvalidRequestError,
+    OverloadedError,
     SessionBusyError,
+    UnavailableError,
     UnsupportedParameterError,
 )
 from penstock.core.events import Done, Event, StreamId, TextDelta, ToolCallDelta
@@ -32,6 +34,11 @@ from penstock.stores.sessions import Store
 async def echo(request: Request) -> AsyncIterator[Sequence[Event]]:
     yield [TextDelta(part=0, text="Re: "), TextDelta(part=0, text=request.messages[-1].text)]
     yield [Done(reason="stop")]
+
+
+async def forever(request: Request) -> AsyncIterator[Sequence[Event]]:
+    yield [TextDelta(part=0, text="a")]
+    await asyncio.Event().wait()
 
 
 class Words(Scripted):
@@ -295,3 +302,46 @@ async def test_who_stops_waiting_leaves_nothing_behind(tmp_path: Path):
         await made.cancel(StreamId(head.stream), LOCAL)
         (turn,) = (await get(made, "a")).turns
         assert (turn.state, turn.reply) == ("cancelled", say("assistant", "a"))
+
+
+async def test_room_is_asked_for_again_when_a_turn_begins(tmp_path: Path):
+    """Between the first look and the beginning lies the store: many may come in meanwhile."""
+    config = Config(streams=Streams(log="memory"), server=Server(max_runs=2))
+    async with chatting(tmp_path, Scripted(forever), config) as made:
+        found = await asyncio.gather(
+            *(submit(made, ask(session=f"s{n}")) for n in range(6)), return_exceptions=True
+        )
+        refused = [one for one in found if isinstance(one, OverloadedError)]
+        assert len(refused) == 4
+        assert made.metrics.runs == 2
+        # Those that were refused have begun no turn.
+        counts = [len((await get(made, f"s{n}")).turns) for n in range(6)]
+        assert sorted(counts) == [0, 0, 0, 0, 1, 1]
+
+
+async def test_a_message_that_comes_while_the_gateway_stops(tmp_path: Path):
+    late: list[asyncio.Task[object]] = []
+    async with asyncio.timeout(20):
+        async with chatting(tmp_path, Scripted(forever)) as made:
+            await submit(made, ask(session="first"))
+            late = [asyncio.ensure_future(submit(made, ask(session=f"{n}"))) for n in range(4)]
+            await asyncio.sleep(0)
+        found = await asyncio.gather(*late, return_exceptions=True)
+    assert all(isinstance(one, UnavailableError) for one in found), found
+    assert made.metrics.runs == 0
+
+
+async def test_a_client_that_leaves_at_any_moment_leaves_no_turn_without_a_stream(tmp_path: Path):
+    """Cancelled in every phase of a beginning: the next message is taken at once."""
+    async with chatting(tmp_path, Scripted(echo)) as made:
+        for n in range(40):
+            task = asyncio.ensure_future(submit(made, ask(session="a")))
+            await asyncio.sleep(n * 0.0005)
+            task.cancel()
+            await asyncio.wait([task])
+            while made.metrics.runs:
+                await asyncio.sleep(0.001)
+            await say_in(made, "a", say("user", "next"))
+        turns = (await get(made, "a")).turns
+        assert {turn.state for turn in turns} == {"done"}
+        assert [turn.reply is not None for turn in turns] == [True] * len(turns)

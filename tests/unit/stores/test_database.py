@@ -191,3 +191,27 @@ async def test_a_late_store_is_made_at_its_first_use(tmp_path: Path):
     assert not file.exists()
     with pytest.raises(UnavailableError):
         await unused.get("o", "s")
+
+
+async def test_a_cancelled_write_is_over_when_the_next_one_begins(tmp_path: Path):
+    """Else a turn that was given up could begin after it was taken back, and hold its session."""
+    file = tmp_path / "stores.sqlite"
+    store = opened(file)
+    try:
+        await store.open(Session(id="s", owner="alice", created=1, updated=1))
+        for n in range(5):
+            other = sqlite3.connect(file, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            beginning = asyncio.ensure_future(store.begin("alice", "s", f"{n}", (), 1))
+            await asyncio.sleep(0.05)
+            beginning.cancel()
+            asyncio.get_running_loop().call_later(0.2, other.rollback)
+            await asyncio.wait([beginning])
+            await store.abandon(f"{n}")
+            other.close()
+            found = await store.get("alice", "s")
+            assert found is not None
+            assert found.turns == ()
+        assert await store.begin("alice", "s", "last", (), 1) >= 1
+    finally:
+        await store.aclose()
