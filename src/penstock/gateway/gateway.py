@@ -4,9 +4,9 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import msgspec
 
@@ -15,10 +15,7 @@ from penstock.core.cards import Personality
 from penstock.core.errors import (
     GatewayError,
     InterruptedRunError,
-    ModalityError,
     UnavailableError,
-    UnknownBindingError,
-    UnknownModelError,
     UnknownStreamError,
 )
 from penstock.core.events import Seq, StreamId
@@ -39,21 +36,20 @@ from penstock.gateway import admission, personalities
 from penstock.gateway.aliases import ANY, with_alias
 from penstock.gateway.bindings import Binding, Bindings
 from penstock.gateway.budgets import Budgets
+from penstock.gateway.choosing import Choosing
 from penstock.gateway.entrance import Entrance
 from penstock.gateway.fetching import STORE, Fetching
 from penstock.gateway.metrics import Metrics, measure_lag
 from penstock.gateway.own_code import OwnCode
 from penstock.gateway.questions import STORE_OPERATIONS, Questions, work_of
 from penstock.gateway.replies import continued
-from penstock.gateway.routing import Router, Target
+from penstock.gateway.routing import Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
 from penstock.gateway.sessions import OPERATIONS as SESSION_OPERATIONS
 from penstock.gateway.sessions import Sessions
 from penstock.gateway.stored import Stored
 from penstock.gateway.trimming import Trimming
 from penstock.gateway.watching import Watch, Watched
-
-STARTING_SECONDS: Final = 5.0
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +86,7 @@ class Gateway:
         self._stored = Stored(parts.models, self.bindings)
         if parts.models is not None:
             self._engines[STORE] = Fetching(parts.models, self._stored.look)
+        self._choosing = Choosing(config, self.bindings, self._stored, self._engines)
         self.questions = Questions(
             config, self.bindings, parts.personalities, self._stored, parts.version
         )
@@ -101,8 +98,6 @@ class Gateway:
         self._runs: dict[StreamId, tuple[Run, Watched]] = {}
         self._group = asyncio.TaskGroup()
         self._own_tasks: list[asyncio.Task[None]] = []
-        self._router: Router | None = None
-        self._routed = (-1, -1)
         self._closing = False
         self._around = Surroundings(
             log=parts.log,
@@ -229,10 +224,10 @@ class Gateway:
         if not targets:
             asked = ANY
             request = msgspec.structs.replace(request, ignored=(*request.ignored, "model"))
-            targets = await self._route(msgspec.structs.replace(request, model=ANY))
+            targets = await self._choosing.route(msgspec.structs.replace(request, model=ANY))
         for target in targets:
             admission.check_model(principal, asked, target.model)
-        attempts = self._attempts(with_alias(request, self._config.models), targets)
+        attempts = self._choosing.attempts(with_alias(request, self._config.models), targets)
         streams = self._config.streams
         usual = streams.on_disconnect if request.stream else "cancel"
         head = Head(
@@ -313,7 +308,7 @@ class Gateway:
         if query.operation in STORE_OPERATIONS:
             admission.check_store(principal)
         work = work_of(query)
-        targets = await self._route(work) if work is not None else ()
+        targets = await self._choosing.route(work) if work is not None else ()
         for target in targets:
             admission.check_model(principal, work.model if work is not None else "", target.model)
         with ExitStack() as leaving:
@@ -341,61 +336,15 @@ class Gateway:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
-    def _current_router(self) -> Router:
-        version = (self.bindings.version, self._stored.version)
-        if version != self._routed or self._router is None:
-            config = self._config
-            self._router = Router(self._stored.offers(), config.models, config.defaults)
-            self._routed = version
-        return self._router
-
     async def _targets(self, request: Request) -> tuple[Target, ...]:
         """None: nobody has this model, and the configuration says that any may answer."""
         if request.task != "generate":
             _ = self.questions.store
             return (Target(STORE, request.model),)
-        try:
-            return await self._route(request)
-        except UnknownModelError:
-            if ANY in self._config.models and request.binding is None:
-                return ()
-            raise
+        return await self._choosing.targets(request)
 
     async def _ready(self, binding: str) -> Engine:
         return self._engines[STORE] if binding == STORE else await self.bindings.ready(binding)
-
-    async def _route(self, request: Request) -> tuple[Target, ...]:
-        await self._stored.look()
-        # Perhaps a binding is just coming up, or has learnt a model since it was last asked.
-        with suppress(UnknownModelError, UnknownBindingError, ModalityError):
-            targets = self._current_router().route(request)
-            if not self._stored.is_early(targets):
-                return targets
-        await self.bindings.started(within=STARTING_SECONDS)
-        await self.bindings.refresh(older_than=1.0)
-        try:
-            return self._current_router().route(request)
-        except UnknownModelError:
-            # A binding that never came up has no model: its trouble is the better answer.
-            self.bindings.check_up(request.binding or "")
-            raise
-
-    def _attempts(self, request: Request, targets: Sequence[Target]) -> list[Attempt]:
-        found: list[Attempt] = []
-        refused: GatewayError | None = None
-        for target in targets:
-            name = target.binding
-            try:
-                filled = self._stored.applied(request, target)
-                fitted = admission.fit(filled, self._engines[name], name)
-            except GatewayError as error:
-                refused = refused or error
-            else:
-                kind, own = self.bindings.kind(name), self._stored.own(target)
-                found.append(Attempt(name, target.model, fitted, kind, own))
-        if not found and refused is not None:
-            raise refused
-        return found
 
 
 def now_ms() -> int:

@@ -64,7 +64,7 @@ async def test_a_run_whose_stream_was_closed_meanwhile_ends_alone(
         lost = await submit(made)
         if words:
             script.permits.release()
-            await until(lambda: log._live[lost.stream].seq >= 2)  # noqa: SLF001
+            await until(lambda: log._live[lost.stream].seq >= 2)
             disk.broken = True
             script.permits.release()  # this word is lost
         await until(lambda: made.trouble() is not None)
