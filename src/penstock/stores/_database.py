@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from sqlite3 import OperationalError
 from threading import Lock
 from typing import Final, TypeVar
 
@@ -27,6 +29,7 @@ Work = Callable[[Connection], T]
 _PARAM: Final = "stores.url"
 _THREADS: Final = 4
 _BUSY_SECONDS: Final = 10.0
+_AGAIN_SECONDS: Final = 0.01
 _CONNECT_SECONDS: Final = 5
 _RETRY_SECONDS: Final = 2.0
 _OURS: Final = 0x70656E73
@@ -171,8 +174,25 @@ def _make_file(file: Path) -> None:
 def _set_up_sqlite(connection: SqliteConnection, _record: object) -> None:
     connection.isolation_level = None  # `begin` is ours: the driver begins too late, and only reads
     # FULL: what is said to be kept survives the loss of power too.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+    _keep_a_wal(connection)
+
+
+def _keep_a_wal(connection: SqliteConnection) -> None:
+    """SQLite's timeout does not hold for this: while another one turns the same new file into one
+    with a WAL, it says at once that the file is locked.
+    """
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

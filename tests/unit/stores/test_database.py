@@ -5,6 +5,8 @@ import logging
 import sqlite3
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -215,3 +217,27 @@ async def test_a_cancelled_write_is_over_when_the_next_one_begins(tmp_path: Path
         assert await store.begin("alice", "s", "last", (), 1) >= 1
     finally:
         await store.aclose()
+
+
+def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path):
+    """A server and a command at their first start: none is told that the file is locked."""
+    told: list[object] = []
+
+    def open_one(file: Path, together: threading.Barrier) -> None:
+        store = opened(file)
+        together.wait()
+        try:
+            told.append(asyncio.run(store.get("o", "s")))
+        except UnavailableError as error:
+            told.append(error)
+        finally:
+            asyncio.run(store.aclose())
+
+    for n in range(40):
+        work = partial(open_one, tmp_path / f"{n}.sqlite", threading.Barrier(8))
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert told == [None] * 320
