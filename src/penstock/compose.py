@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +15,10 @@ from penstock import registry
 from penstock.config import loading, paths, personalities
 from penstock.config.schema import Config
 from penstock.core.errors import ConfigError
+from penstock.core.pictures import PictureReader
 from penstock.core.ports import Dialect, Engine, StreamLog
 from penstock.core.stores import ModelStore
+from penstock.gateway.addresses import Addresses
 from penstock.gateway.bindings import Binding
 from penstock.gateway.gateway import Gateway, Parts, now_ms
 from penstock.gateway.metrics import Metrics
@@ -82,6 +84,8 @@ async def open_gateway(
         models=store,
         sessions=LateSessions(config.stores, paths.stores_file()),
         keys=LateKeys(config.stores, paths.stores_file()) if stored_keys else None,
+        pictures=_picture_reader(config, found),
+        addresses=_picture_addresses(config, found),
     )
     async with Gateway(parts) as gateway:
         yield gateway
@@ -210,6 +214,24 @@ def dialects() -> list[Dialect]:
     """Every dialect that is registered."""
     names = sorted(registry.names("dialects"))
     return [registry.load("dialects", name).Dialect() for name in names]
+
+
+def _makes_pictures(found: Sequence[Binding]) -> bool:
+    return any("image" in binding.engine.outputs for binding in found)
+
+
+def _picture_reader(config: Config, found: Sequence[Binding]) -> PictureReader | None:
+    """Imported only where pictures are made: decoders of pictures are many and large."""
+    if not _makes_pictures(found):
+        return None
+    return cast("PictureReader", registry.load("pictures", "reading").Reader(config.images))
+
+
+def _picture_addresses(config: Config, found: Sequence[Binding]) -> Addresses | None:
+    if not _makes_pictures(found):
+        return None
+    key = registry.load("pictures", "keys").signing_key(paths.picture_key_file())
+    return Addresses(key, config.images.url_seconds)
 
 
 async def _open_log(config: Config, metrics: Metrics) -> StreamLog:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from penstock.core.errors import ConfigError
 
-Kind = Literal["engines", "dialects", "streams", "stores", "transports"]
+Kind = Literal["engines", "dialects", "streams", "stores", "pictures", "transports"]
 
 
 def names(kind: Kind) -> dict[str, str]:

@@ -34,6 +34,11 @@ def streams_folder(config: Config) -> Path:
     return Path(chosen).expanduser() if chosen else state_folder() / "streams"
 
 
+def picture_key_file() -> Path:
+    """What addresses of pictures are signed with."""
+    return data_folder() / "pictures.key"
+
+
 def stores_file() -> Path:
     """SQLite's file of sessions and keys, unless `[stores] url` names another database."""
     return data_folder() / "stores.sqlite"

@@ -272,6 +272,35 @@ class Stores(_Section, frozen=True):
     ] = None
 
 
+class Images(_Section, frozen=True):
+    """Bounds of what may be asked for in pictures; checked before anything is queued."""
+
+    max_pixels: Annotated[
+        Count, Meta(description="Width times height of a picture to make; more is refused.")
+    ] = 4 * 1024 * 1024
+    max_side: Annotated[Count, Meta(description="Longest side of a picture to make.")] = 4096
+    max_steps: Annotated[Count, Meta(description="Most steps of one picture.")] = 150
+    max_count: Annotated[Count, Meta(description="Most pictures of one request.")] = 10
+    max_inputs: Annotated[Count, Meta(description="Most input pictures of one request.")] = 16
+    max_input_bytes: Annotated[Count, Meta(description="Largest input picture, as a file.")] = (
+        20 * 1024 * 1024
+    )
+    max_input_pixels: Annotated[
+        Count, Meta(description="Width times height of an input picture, once decoded.")
+    ] = 32 * 1024 * 1024
+    allow_urls: Annotated[
+        bool,
+        Meta(
+            description="Whether input pictures may be named by an `https:` address, which the "
+            "gateway fetches. Private addresses are never fetched."
+        ),
+    ] = False
+    url_seconds: Annotated[
+        Count,
+        Meta(description="How long an address that the gateway gives for a picture is good."),
+    ] = 3600
+
+
 class Paths(_Section, frozen=True):
     """Folders of yours that the gateway reads."""
 
@@ -331,6 +360,7 @@ class Config(_Section, frozen=True):
     functions: Functions = Functions()
     streams: Streams = Streams()
     sessions: Sessions = Sessions()
+    images: Images = Images()
     stores: Stores = Stores()
     timeouts: Timeouts = Timeouts()
     paths: Paths = Paths()

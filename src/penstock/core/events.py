@@ -97,11 +97,20 @@ class ToolCallDelta(_Event, frozen=True, tag="tool_call", gc=False):
 
 
 class Image(_Event, frozen=True, tag="image"):
-    """One finished picture."""
+    """One finished picture. `width`, `height` in pixels; 0 when unknown.
+
+    `prompt`: what the engine drew, where it changed the prompt; `seed`: what draws it again.
+    `made_with`: the settings that the engine used (`steps`, `guidance_scale`, `sampler` …).
+    """
 
     part: int
     blob: Blob
     choice: int = 0
+    width: int = 0
+    height: int = 0
+    prompt: str | None = None
+    seed: int | None = None
+    made_with: dict[str, str | int | float | bool] = {}
 
 
 class Finish(_Event, frozen=True, tag="finish", gc=False):

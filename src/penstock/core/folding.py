@@ -15,7 +15,7 @@ class ChoiceReply(msgspec.Struct, kw_only=True, omit_defaults=True):
     reasoning: str = ""
     opaque: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
-    images: tuple[ev.Blob, ...] = ()
+    images: tuple[ev.Image, ...] = ()
     logprobs: tuple[msgspec.Raw, ...] = ()
     reason: ev.FinishReason | None = None
 
@@ -46,7 +46,7 @@ class _Choice:
         self.reasoning: list[str] = []
         self.opaque: str | None = None
         self.calls: dict[int, tuple[str, list[str], list[str]]] = {}
-        self.images: list[ev.Blob] = []
+        self.images: list[ev.Image] = []
         self.logprobs: list[msgspec.Raw] = []
         self.reason: ev.FinishReason | None = None
 
@@ -98,8 +98,8 @@ class Folder:
                 self._choice(choice).opaque = opaque or self._choice(choice).opaque
             case ev.ToolCallDelta(choice=choice):
                 self._delta(choice, entry.ms).call(entry.event)
-            case ev.Image(choice=choice, blob=blob):
-                self._delta(choice, entry.ms).images.append(blob)
+            case ev.Image(choice=choice):
+                self._delta(choice, entry.ms).images.append(entry.event)
             case ev.Finish(choice=choice, reason=reason):
                 self._choice(choice).reason = reason
             case ev.Usage():

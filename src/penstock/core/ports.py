@@ -109,6 +109,30 @@ class Describer(Protocol):
         """Lets go of it, once what runs on it has ended."""
 
 
+class Album(Protocol):
+    """The pictures of one stream: those that came with its request, and those that it makes."""
+
+    async def keep(self, data: bytes, media_type: str) -> Blob:
+        """Keeps a picture beside the log, before an event names it. Raises
+        `LogUnavailableError`.
+        """
+
+    async def get(self, blob: Blob) -> bytes:
+        """The bytes of one. Raises `UnknownStreamError` when the stream has no such picture."""
+
+
+@runtime_checkable
+class Painter(Protocol):
+    """An engine that makes pictures. What `Engine.stream` promises holds here too."""
+
+    def paint(self, request: Request, album: Album) -> AsyncIterator[Sequence[Event]]:
+        """Runs a request whose `modality` is `image`: `Progress` while it works, with previews
+        where there are any, one `Image` a picture, `Usage`, `Done`.
+
+        The inputs and the mask of `request.image` are blobs of `album`, checked and within bounds.
+        """
+
+
 # ── dialects ─────────────────────────────────────────────────────────────────────────────────────
 
 FramingName = Literal["sse", "ndjson"]
@@ -118,13 +142,14 @@ class Route(msgspec.Struct, frozen=True):
     """One route: method, path template and what it does.
 
     `{name}` in a template matches one path segment, `{name:path}` the rest of the path.
-    `open`: answered without a key.
+    `open`: answered without a key. `media_type`: what a body may be besides JSON.
     """
 
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     operation: Operation
     open: bool = False
+    media_type: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -137,20 +162,39 @@ class Call(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """A kept picture where an answer shows it: its bytes in base64, or an address for them.
+
+    An encoder never sees a picture's bytes: it leaves a place (`wire.pictures.PLACE`), and the
+    transport fills it.
+    """
+
+    blob: Blob
+    form: Literal["base64", "address"] = "base64"
+
+
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One dialect message, before framing: SSE, NDJSON, WebSocket and MQTT all carry these."""
+    """One dialect message, before framing: SSE, NDJSON, WebSocket and MQTT all carry these.
+
+    `pictures`: what fills the places in `data`, in order.
+    """
 
     data: bytes
     event: str | None = None
+    pictures: tuple[Shown, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A whole response. `content-length` is added by the transport."""
+    """A whole response. `content-length` is added by the transport.
+
+    `pictures`: what fills the places in `body`, in order, as in a `Frame`.
+    """
 
     status: int
     body: bytes
     content_type: str = "application/json"
     headers: Mapping[str, str] = {}
+    pictures: tuple[Shown, ...] = ()
 
 
 class Opening(msgspec.Struct, frozen=True):

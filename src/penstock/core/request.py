@@ -57,6 +57,36 @@ class ReplyFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     strict: bool | None = None
 
 
+class ImageAsk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What pictures are to be like. `None` means: as the engine does by default.
+
+    `size`: width and height in pixels. `count`: how many pictures. `inputs`: pictures to start
+    from; `mask`: where they are to be drawn anew, the size of the first input. `mask_by`: an
+    `alpha` mask is transparent there, a `luma` mask white. `strength`: from 0, the input as it is,
+    to 1, nothing of it. `compression`: 0 to 100, of JPEG and WebP. `previews`: how many pictures
+    of the work in progress the client wants; `None` as many as there are.
+    """
+
+    size: tuple[int, int] | None = None
+    count: int = 1
+    quality: str | None = None
+    style: str | None = None
+    negative_prompt: str | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    sampler: str | None = None
+    strength: float | None = None
+    background: str | None = None
+    file_format: Literal["png", "jpeg", "webp"] | None = None
+    compression: int | None = None
+    moderation: str | None = None
+    input_fidelity: str | None = None
+    previews: int | None = None
+    inputs: tuple[ImagePart, ...] = ()
+    mask: ImagePart | None = None
+    mask_by: Literal["alpha", "luma"] = "luma"
+
+
 class Fetch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What to pull or create under the request's `model`.
 
@@ -91,7 +121,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     request and reply come before `messages`. `session`: an id of the client's choosing; the
     session's history comes before `messages`, and a first system message is the new session's.
     `functions`: functions of the server's own that the model may call and the server runs.
-    `work`: what a task other than `generate` needs.
+    `work`: what a task other than `generate` needs. `image`: of a request for pictures, whose
+    prompt is the text of `messages`.
     """
 
     model: str = ""
@@ -121,7 +152,24 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     functions: tuple[str, ...] = ()
     task: Task = "generate"
     work: Fetch | None = None
+    image: ImageAsk | None = None
     ignored: tuple[str, ...] = ()
+
+
+_ASKED_OF_EVERY_PAINTER = frozenset({"count", "previews", "mask_by"})
+IMAGE_FEATURES = frozenset(ImageAsk.__struct_fields__) - _ASKED_OF_EVERY_PAINTER | {"seed"}
+"""What an engine that makes pictures may be able to honour."""
+
+
+def prompt(request: Request) -> str:
+    """The text of a request for pictures."""
+    return "\n\n".join(m.text for m in request.messages if m.role == "user" and m.text)
+
+
+def _image_features(request: Request) -> frozenset[str]:
+    asked = request.image or ImageAsk()
+    found = {name for name in IMAGE_FEATURES - {"seed"} if getattr(asked, name) not in (None, ())}
+    return frozenset(found | ({"seed"} if request.sampling.seed is not None else set()))
 
 
 _SAMPLING_FIELDS = tuple(field for field in Sampling.__struct_fields__ if field != "max_tokens")
@@ -132,6 +180,8 @@ def features(request: Request) -> frozenset[str]:
 
     `max_tokens`, messages and streaming are asked of every engine and are not named.
     """
+    if request.modality == "image":
+        return _image_features(request)
     found = {name for name in _SAMPLING_FIELDS if getattr(request.sampling, name) not in (None, ())}
     optional: dict[str, object] = {
         "tools": request.tools,

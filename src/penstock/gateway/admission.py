@@ -13,7 +13,7 @@ from penstock.core.errors import (
 )
 from penstock.core.ports import Engine
 from penstock.core.principals import Principal
-from penstock.core.request import Request, Sampling, features
+from penstock.core.request import IMAGE_FEATURES, ImageAsk, Request, Sampling, features
 from penstock.gateway import choices
 
 _SAMPLING = frozenset(Sampling.__struct_fields__)
@@ -22,7 +22,11 @@ _AS_CLIENTS_SAY: dict[str, str] = {
     "effort": "reasoning_effort",
     "choices": "n",
     "images": "messages",
+    "inputs": "image",
+    "file_format": "output_format",
+    "compression": "output_compression",
 }
+_PICTURES = frozenset({"inputs", "mask"})
 
 
 def check_room(live: int, most: int) -> None:
@@ -85,7 +89,7 @@ def _what(name: str, said: str) -> str:
 
 def _said_freely(name: str, request: Request) -> str:
     """As lollms' clients say it."""
-    if name == "images":
+    if name in ("images", *_PICTURES):
         return "input_data"
     return "functions" if name == "tools" and request.functions else f"parameters.{name}"
 
@@ -96,6 +100,8 @@ def _drop_effort(request: Request) -> Request:
 
 
 def _drop(request: Request, lacking: AbstractSet[str]) -> tuple[Request, frozenset[str]]:
+    if request.modality == "image":
+        return _drop_of_image(request, lacking)
     droppable = lacking & _SAMPLING
     if droppable:
         empty = Sampling()
@@ -106,3 +112,16 @@ def _drop(request: Request, lacking: AbstractSet[str]) -> tuple[Request, frozens
             request, sampling=sampling, ignored=(*request.ignored, *sorted(droppable))
         )
     return request, frozenset(lacking - _SAMPLING)
+
+
+def _drop_of_image(request: Request, lacking: AbstractSet[str]) -> tuple[Request, frozenset[str]]:
+    droppable = lacking & IMAGE_FEATURES - _PICTURES
+    empty, sampling = ImageAsk(), request.sampling
+    image = msgspec.structs.replace(
+        request.image or empty, **{name: getattr(empty, name) for name in droppable - {"seed"}}
+    )
+    if "seed" in droppable:
+        sampling = msgspec.structs.replace(sampling, seed=None)
+    ignored = (*request.ignored, *(f"parameters.{name}" for name in sorted(droppable)))
+    request = msgspec.structs.replace(request, image=image, sampling=sampling, ignored=ignored)
+    return request, frozenset(lacking - droppable)

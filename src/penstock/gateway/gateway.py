@@ -19,6 +19,7 @@ from penstock.core.errors import (
     UnknownStreamError,
 )
 from penstock.core.events import Seq, StreamId
+from penstock.core.pictures import PictureReader
 from penstock.core.ports import (
     Dialect,
     Engine,
@@ -32,7 +33,8 @@ from penstock.core.principals import Principal
 from penstock.core.queries import Found, Query
 from penstock.core.request import Request
 from penstock.core.stores import KeyStore, ModelStore, SessionStore
-from penstock.gateway import admission, personalities
+from penstock.gateway import admission, personalities, pictures
+from penstock.gateway.addresses import Addresses
 from penstock.gateway.aliases import ANY, with_alias
 from penstock.gateway.bindings import Binding, Bindings
 from penstock.gateway.budgets import Budgets
@@ -66,6 +68,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeyStore | None = None
     models: ModelStore | None = None
     own: OwnCode = msgspec.field(default_factory=OwnCode)
+    pictures: PictureReader | None = None
+    addresses: Addresses | None = None
 
 
 class Gateway:
@@ -83,6 +87,8 @@ class Gateway:
         self._personalities = parts.personalities
         self._own = parts.own
         self._engines: dict[str, Engine] = {b.name: b.engine for b in parts.bindings}
+        self._pictures = parts.pictures
+        self._addresses = parts.addresses
         self._stored = Stored(parts.models, self.bindings)
         if parts.models is not None:
             self._engines[STORE] = Fetching(parts.models, self._stored.look)
@@ -228,10 +234,13 @@ class Gateway:
         for target in targets:
             admission.check_model(principal, asked, target.model)
         attempts = self._choosing.attempts(with_alias(request, self._config.models), targets)
+        stream = StreamId(secrets.token_hex(16))
+        if request.modality == "image":
+            attempts = await self._with_pictures(stream, attempts)
         streams = self._config.streams
         usual = streams.on_disconnect if request.stream else "cancel"
         head = Head(
-            stream=secrets.token_hex(16),
+            stream=stream,
             owner=principal.id,
             dialect=dialect,
             created=now_ms(),
@@ -242,6 +251,16 @@ class Gateway:
             linger_seconds=streams.linger_seconds,
         )
         return head, attempts
+
+    async def _with_pictures(self, stream: StreamId, attempts: list[Attempt]) -> list[Attempt]:
+        album = pictures.Kept(self._log, stream)
+        for attempt in attempts:
+            pictures.check(attempt.request, self._config.images)
+        taken = await pictures.taken_in(attempts[0].request, self._pictures, album)
+        return [
+            msgspec.structs.replace(a, request=pictures.with_inputs(a.request, taken))
+            for a in attempts
+        ]
 
     async def _run(self, run: Run, left: ExitStack) -> None:
         try:
@@ -292,6 +311,29 @@ class Gateway:
         """Cancels, then makes the content unreadable."""
         await self.cancel(stream, principal)
         await self._log.erase(stream)
+
+    # ── pictures ─────────────────────────────────────────────────────────────────────────────────
+
+    async def picture(self, stream: StreamId, sha256: str) -> bytes:
+        """A picture kept for a stream; whose stream it is was asked with `head`, or by an address.
+
+        Raises `UnknownStreamError`.
+        """
+        return await self._log.blob(stream, sha256)
+
+    def picture_address(self, stream: StreamId, sha256: str) -> str:
+        """Path and query by which anyone may have a picture for a while."""
+        if self._addresses is None:
+            raise UnavailableError("this gateway gives no addresses of pictures")
+        return self._addresses.address(stream, sha256, now_ms() // 1000)
+
+    def check_picture_address(
+        self, stream: StreamId, sha256: str, until: int, signature: str
+    ) -> None:
+        """Raises `ForbiddenError` unless `picture_address` made it, not too long ago."""
+        if self._addresses is None:
+            raise UnknownStreamError(f"no stream {stream!r}")
+        self._addresses.check(stream, sha256, until, signature, now_ms() // 1000)
 
     # ── questions ────────────────────────────────────────────────────────────────────────────────
 

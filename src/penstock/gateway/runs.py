@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -20,7 +20,7 @@ from penstock.core.errors import (
 from penstock.core.events import Done, Event, Failed, Progress, Start, StreamId, Usage
 from penstock.core.ports import Engine, Head, StreamLog, Timeouts
 from penstock.core.request import Request
-from penstock.gateway import choices
+from penstock.gateway import choices, pictures
 from penstock.gateway.deadlines import Deadline
 from penstock.gateway.metrics import Metrics
 
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _TERMINAL: Final = frozenset({Failed, Done})
 _SILENT: Final = frozenset({Start, Progress, Usage})
+_SILENT_PAINTER: Final = frozenset({Start, Usage})
+"""A picture is many steps, and each of them is a sign of life."""
 _ODD: Final = frozenset({Start, Usage, Failed, Done})
 """Events that a run must look at; all others pass through as they are."""
 
@@ -143,7 +145,9 @@ class Run:
 
     async def _attempt(self, engine: Engine, attempt: Attempt) -> None:
         request = msgspec.structs.replace(attempt.request, model=attempt.own or attempt.model)
-        batches = choices.stream(engine, request)
+        drawn = request.modality == "image"
+        batches = self._drawn(engine, request) if drawn else choices.stream(engine, request)
+        silent = _SILENT_PAINTER if drawn else _SILENT
         time, append, gap = self._loop.time, self._log.append, self._around.metrics.gap
         last = 0.0
         async with aclosing(batches):
@@ -158,7 +162,7 @@ class Run:
                     batch = [self._start(), *batch]
                 if not batch:
                     continue
-                if type(batch[-1]) not in _SILENT:
+                if type(batch[-1]) not in silent:
                     now = time()
                     self._deadline.touch(now)
                     if last:
@@ -173,6 +177,11 @@ class Run:
                 if self._ended:
                     return
         raise EngineProtocolError("the engine stopped without saying how it ended")
+
+    def _drawn(self, engine: Engine, request: Request) -> AsyncGenerator[Sequence[Event]]:
+        album = pictures.Kept(self._log, self.stream)
+        batches = pictures.painted(engine, request, album)
+        return cast("AsyncGenerator[Sequence[Event]]", batches)
 
     def _sorted_out(self, batch: Sequence[Event]) -> list[Event]:
         """Without what only a run may say, and nothing after the terminal."""

@@ -27,7 +27,7 @@ class Scripted:
 
     description = "scripted"
     supports = frozenset({"temperature", "stop"})
-    outputs = ("text",)
+    outputs: tuple[str, ...] = ("text",)
 
     def __init__(self, script: Script, error: Exception | None = None) -> None:
         self._script = script

@@ -17,6 +17,7 @@ from penstock.transports.http.native import Native
 from penstock.transports.http.openapi import OpenApi
 from penstock.transports.http.origins import Origins
 from penstock.transports.http.pages import Pages
+from penstock.transports.http.pictures import Blobs
 from penstock.transports.http.protocol import AbortedResponseError
 from penstock.transports.http.replays import Replays
 from penstock.transports.http.routing import OwnedRoute, Table
@@ -118,6 +119,8 @@ def _routes(gateway: Gateway, settings: Server) -> Iterator[OwnedRoute]:
             exchanges.setdefault(dialect.name, endpoint)
             yield OwnedRoute(route.method, route.path, dialect.name, endpoint)
     yield from Replays(gateway, everywhere, exchanges).routes()
-    yield from Native(gateway, settings, everywhere).routes()
+    native = Native(gateway, settings, everywhere)
+    yield from native.routes()
+    yield from Blobs(gateway, native.check_own).routes()
     yield from Health(gateway, everywhere).routes()
     yield from Pages().routes()

@@ -20,8 +20,15 @@ from penstock.gateway.gateway import Gateway
 from penstock.gateway.rendering import BEGIN, Cursor, parse_event_id
 from penstock.gateway.watching import Watch
 from penstock.transports.http.origins import check_media_type
+from penstock.transports.http.pictures import Gallery
 from penstock.transports.http.protocol import AbortedResponseError
-from penstock.transports.http.streaming import Framer, Heartbeat, stream_reply, watching
+from penstock.transports.http.streaming import (
+    Framer,
+    Heartbeat,
+    Source,
+    stream_reply,
+    watching,
+)
 from penstock.transports.http.visits import Visit
 
 _POLICIES: Final = get_args(OnDisconnect)
@@ -73,7 +80,7 @@ class Exchange:
             await self._upload(visit, principal)
             return
         if self._route.method not in ("GET", "HEAD"):
-            check_media_type(visit)
+            check_media_type(visit, self._route.media_type)
             body = await visit.body(self._settings.max_body_bytes)
         after = None
         if self._route.operation == "generate":
@@ -175,9 +182,13 @@ class Exchange:
         request = msgspec.structs.replace(head.request, stream=True)
         opening = self._dialect.opening(request)
         encoder = self._dialect.encoder(request)
-        frame = Framer(opening.framing, encoder, head.stream, after)
         beat = self._settings.heartbeat_seconds
-        await stream_reply(visit, watch, frame, opening, wait, beat)
+        source, fill = Source(watch.take, watch.flow), None
+        if request.modality == "image":
+            gallery = Gallery(self._gateway, visit, head)
+            source, fill = Source(gallery.take(watch.take), None), gallery.fill
+        frame = Framer(opening.framing, encoder, head.stream, after, fill)
+        await stream_reply(visit, source, frame, opening, wait, beat)
 
     async def _whole(self, visit: Visit, watch: Watch, head: Head) -> None:
         """The reply in one piece. A long wait is bridged with white space, which JSON allows."""
@@ -193,6 +204,7 @@ class Exchange:
             with Heartbeat(visit.connection, seconds, _SPACE):
                 await _fold(watch, folder)
         answer = self._rendered(folder, head, begun=visit.started)
+        answer = await Gallery(self._gateway, visit, head).filled(answer)
         if not visit.started:
             await visit.answer(answer)
         elif answer.status < 400:

@@ -51,6 +51,10 @@ class Native:
     def _principal(self, visit: Visit) -> Principal:
         return self._gateway.authenticate(presented_keys(visit.headers, self._credentials))
 
+    async def check_own(self, visit: Visit, stream: StreamId) -> None:
+        """Raises unless the visitor's key may read this stream."""
+        await self._gateway.head(stream, self._principal(visit))
+
     async def _recent(self, visit: Visit) -> None:
         principal = self._principal(visit)
         limit = whole_number(visit.query.get("limit", _USUALLY_LISTED), "limit", 1, _MOST_LISTED)

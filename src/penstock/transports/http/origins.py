@@ -86,8 +86,9 @@ class Origins:
         return origin in self._origins or _without_port(origin) in self._origins
 
 
-def check_media_type(visit: Visit) -> None:
-    """Raises `WrongMediaTypeError`: a page may send JSON only as JSON.
+def check_media_type(visit: Visit, other: str = "") -> None:
+    """Raises `WrongMediaTypeError`: a page may send JSON only as JSON. `other`: what else it may
+    send to this route.
 
     Anything else needs no pre-flight, so a browser would send it from any page. Programs have no
     `Origin`, and may say what they like.
@@ -95,7 +96,7 @@ def check_media_type(visit: Visit) -> None:
     if "origin" not in visit.headers:
         return
     declared = visit.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if declared not in {"", "application/json"}:
+    if declared not in {"", "application/json", other}:
         raise WrongMediaTypeError(
             "the body must be declared as application/json", param="Content-Type"
         )

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from penstock.core.errors import from_code
 from penstock.core.events import TERMINAL, Entry, Failed, Progress, Start
-from penstock.core.ports import Encoder, FramingName, Opening
+from penstock.core.ports import Encoder, FramingName, Opening, Shown
 from penstock.gateway.rendering import Cursor, event_id, render, render_after
 from penstock.gateway.watching import Watch
 from penstock.transports.http.protocol import AbortedResponseError, Connection
@@ -23,6 +23,7 @@ from penstock.wire import native, ndjson, sse
 
 Take = Callable[[], Awaitable[Sequence[Entry]]]
 Frame = Callable[[Sequence[Entry]], bytes]
+Fill = Callable[[bytes, Sequence[Shown]], bytes]
 Flow = Callable[[Callable[[Sequence[Entry]], bool]], Awaitable[None]]
 
 _QUIET: Final = frozenset({Start, Progress})
@@ -74,9 +75,15 @@ class Framer:
     """A dialect's frames as bytes. With `after`, only later ones, and each with its `id:`."""
 
     def __init__(
-        self, framing: FramingName, encoder: Encoder, stream: str, after: Cursor | None
+        self,
+        framing: FramingName,
+        encoder: Encoder,
+        stream: str,
+        after: Cursor | None,
+        fill: Fill | None = None,
     ) -> None:
         self._encoder = encoder
+        self._fill = fill
         self._stream = stream
         self._after = after
         self._sse = framing == "sse"
@@ -96,12 +103,18 @@ class Framer:
     def __call__(self, entries: Sequence[Entry]) -> bytes:
         if self._after is None:
             frames = render(self._encoder, entries)
-            return sse.frame(frames) if self._sse else ndjson.frame(frames)
-        numbered = render_after(self._encoder, entries, self._after)
-        if not self._sse:
-            return ndjson.frame([frame for _, frame in numbered])
-        ids = [event_id(self._stream, cursor) for cursor, _ in numbered]
-        return sse.frame([frame for _, frame in numbered], ids)
+            data = sse.frame(frames) if self._sse else ndjson.frame(frames)
+        else:
+            numbered = render_after(self._encoder, entries, self._after)
+            frames = [frame for _, frame in numbered]
+            if self._sse:
+                ids = [event_id(self._stream, cursor) for cursor, _ in numbered]
+                data = sse.frame(frames, ids)
+            else:
+                data = ndjson.frame(frames)
+        if self._fill is None:
+            return data
+        return self._fill(data, [shown for frame in frames for shown in frame.pictures])
 
 
 def native_frame(entries: Sequence[Entry]) -> bytes:
@@ -149,9 +162,16 @@ def watching(watch: Watch) -> Iterator[Watch]:
             watch.lost()
 
 
+class Source(NamedTuple):
+    """Where a reply's entries come from; `flow` is `None` where each has to be taken."""
+
+    take: Take
+    flow: Flow | None
+
+
 async def stream_reply(
     visit: Visit,
-    watch: Watch,
+    source: Source,
     frame: Framer,
     opening: Opening,
     opening_seconds: float | None,
@@ -166,7 +186,7 @@ async def stream_reply(
     if opening_seconds is not None:
         with suppress(TimeoutError):
             async with asyncio.timeout(opening_seconds):
-                first = await watch.take()
+                first = await source.take()
     if first is not None:
         _raise_stillborn(first)
     headers: Headers = [
@@ -177,7 +197,7 @@ async def stream_reply(
         await visit.write(b"")  # The head in a write of its own.
     with Heartbeat(visit.connection, beat, frame.heartbeat) as heart:
         if first is None:
-            first = await watch.take()
+            first = await source.take()
         pump = Pump(
             visit,
             frame,
@@ -185,7 +205,7 @@ async def stream_reply(
             abort_on_failure=opening.abort_on_failure,
             most_bytes=opening.most_bytes,
         )
-        await pump.run(watch.take, first, None if opening.most_bytes else watch.flow)
+        await pump.run(source.take, first, None if opening.most_bytes else source.flow)
 
 
 async def start_stream(visit: Visit, content_type: bytes, headers: Headers) -> None:
