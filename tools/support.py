@@ -20,7 +20,7 @@ from penstock.core import events as ev
 from penstock.core.errors import ConfigError, GatewayError
 from penstock.core.ports import Call, Dialect
 from penstock.core.request import Request, features
-from penstock.testing.dialects import DialectVector, dialect_vectors, streamed
+from penstock.testing.cases import DialectVector, dialect_vectors, streamed
 from penstock.wire import json
 
 ROOT: Final = Path(__file__).parents[1]
@@ -176,6 +176,8 @@ def asked_table(dialect: Dialect) -> dict[str, str]:
     """Feature to its cell."""
     found = dict.fromkeys(ASKED, "")
     for vector in dialect_vectors(VECTORS, dialect.name):
+        if vector.read("refused.json") is not None:
+            continue
         request = dialect.parse(vector.call(dialect))
         if isinstance(request, Request):  # On such a route Ollama's clients also load a model.
             found |= {name: "yes" for name, asks in ASKED.items() if asks(request)}

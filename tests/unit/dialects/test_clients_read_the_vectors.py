@@ -12,7 +12,7 @@ from msgspec import UNSET
 from penstock.core import events as ev
 from penstock.core.errors import ConfigError
 from penstock.core.folding import fold
-from penstock.testing.dialects import DialectVector, dialect_vectors
+from penstock.testing.cases import DialectVector, dialect_vectors
 from penstock.wire import json
 
 ROOT = Path(__file__).parents[2] / "vectors"

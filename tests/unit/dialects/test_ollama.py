@@ -24,7 +24,7 @@ from penstock.core.ports import Call, Route
 from penstock.core.queries import BlobAsk, Found, LoadedModel, ModelDetails, Query
 from penstock.core.request import Request
 from penstock.dialects.ollama import Dialect
-from penstock.testing.dialects import DialectVector, dialect_vectors
+from penstock.testing.cases import DialectVector, dialect_vectors
 
 ROOT = Path(__file__).parents[2] / "vectors"
 DIALECT = Dialect()
