@@ -6,6 +6,7 @@ from typing import Final
 from penstock.core.errors import GatewayError, InvalidRequestError, NotFoundError
 from penstock.core.events import StreamId
 from penstock.core.ports import Answer
+from penstock.gateway.admission import check_dialect
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.rendering import BEGIN, Cursor, parse_event_id
 from penstock.transports.http.exchange import Exchange, presented_keys
@@ -39,6 +40,7 @@ class Replays:
         if exchange is None:
             known = ", ".join(sorted(self._exchanges))
             raise NotFoundError(f"no dialect {name[:100]!r}; there are: {known}", param="dialect")
+        check_dialect(principal, name)
         stream = visit.params["id"]
         after = _after(visit, stream)
         streamed = _truth(visit.query.get("stream", "true"))
