@@ -10,7 +10,7 @@ from penstock.core.description import Described, Describing
 from penstock.core.ports import Answer, Dialect, OnDisconnect, Route
 from penstock.gateway.gateway import Gateway
 from penstock.transports.http.openapi_errors import Possible
-from penstock.transports.http.openapi_operations import Operation, Types
+from penstock.transports.http.openapi_operations import Operation, Shared, Types
 from penstock.transports.http.openapi_schemas import Schemas
 from penstock.transports.http.routing import OURS, OwnedRoute
 from penstock.transports.http.shapes import ErrorShapes, PlainError
@@ -83,12 +83,13 @@ def document(
     types = {d.name: _types_of(d) for d in gateway.dialects}
     types[OURS] = _types(OURS, [r.described for r in ours if r.described], PlainError)
     paths: dict[str, dict[str, object]] = {}
+    shared = Shared()
     for dialect in gateway.dialects:
         for route in dialect.routes:
-            made = _of_dialect(dialect, route, types, shapes)
+            made = _of_dialect(dialect, route, types, shapes, shared)
             paths.setdefault(_published(route.path), {})[route.method.lower()] = made
     for owned in ours:
-        made = _of_ours(owned, gateway.dialects, types, shapes)
+        made = _of_ours(owned, gateway.dialects, types, shapes, shared)
         paths.setdefault(_published(owned.path), {})[owned.method.lower()] = made
     components: dict[str, object] = {}
     for each in types.values():
@@ -105,7 +106,11 @@ def document(
             "durable stream, named by the `Penstock-Stream` header of its response.",
         },
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": schemes},
+        "components": {
+            "schemas": components,
+            "responses": shared.components,
+            "securitySchemes": schemes,
+        },
         "security": [{name: []} for name in schemes],
     }
 
@@ -144,7 +149,11 @@ def _owner(path: str, shapes: ErrorShapes) -> str:
 
 
 def _of_dialect(
-    dialect: Dialect, route: Route, types: Mapping[str, Types], shapes: ErrorShapes
+    dialect: Dialect,
+    route: Route,
+    types: Mapping[str, Types],
+    shapes: ErrorShapes,
+    shared: Shared,
 ) -> dict[str, object]:
     described = None
     if isinstance(dialect, Describing):
@@ -158,6 +167,7 @@ def _of_dialect(
     )
     operation = Operation(
         types[dialect.name],
+        shared,
         method=route.method,
         path=_published(route.path),
         owner=dialect.name,
@@ -177,6 +187,7 @@ def _of_ours(
     dialects: Sequence[Dialect],
     types: Mapping[str, Types],
     shapes: ErrorShapes,
+    shared: Shared,
 ) -> dict[str, object]:
     possible = Possible(
         path=route.path,
@@ -187,6 +198,7 @@ def _of_ours(
     )
     operation = Operation(
         types[OURS],
+        shared,
         method=route.method,
         path=_published(route.path),
         owner=OURS,

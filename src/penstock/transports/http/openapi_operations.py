@@ -25,6 +25,22 @@ _STREAM: Final = {
 }
 
 
+_ALWAYS: Final[Schema] = {"x-request-id": {"required": True, "schema": {"type": "string"}}}
+_LINKS: Final[Schema] = {
+    name: {
+        "operationId": operation,
+        "parameters": {"id": "$response.header.Penstock-Stream"},
+        "description": text,
+    }
+    for name, operation, text in (
+        ("events", "penstock_get__v1_streams_id", "The stream's events, live and again."),
+        ("again", "penstock_get__v1_streams_id_as_dialect", "The same answer, in any dialect."),
+        ("cancel", "penstock_post__v1_streams_id_cancel", "Stop it."),
+        ("erase", "penstock_delete__v1_streams_id", "Forget it."),
+    )
+}
+
+
 class Types(msgspec.Struct, frozen=True, kw_only=True):
     """What a dialect reads and writes, and the type of its errors, where it says so."""
 
@@ -33,11 +49,30 @@ class Types(msgspec.Struct, frozen=True, kw_only=True):
     error: object
 
 
+class Shared:
+    """Responses that many operations have, each once; `components` by name."""
+
+    def __init__(self) -> None:
+        self.components: dict[str, object] = {}
+
+    def reference(self, name: str, response: object) -> object:
+        """A reference to `response`. Another of the same name gets a number."""
+        known, n = name, 1
+        while self.components.setdefault(known, response) != response:
+            n += 1
+            known = f"{name}.{n}"
+        return {"$ref": f"#/components/responses/{known}"}
+
+
 class Operation:
     """Filled part by part; `made` is the result."""
 
-    def __init__(self, types: Types, *, method: str, path: str, owner: str, summary: str) -> None:
+    def __init__(
+        self, types: Types, shared: Shared, *, method: str, path: str, owner: str, summary: str
+    ) -> None:
         self._types = types
+        self._shared = shared
+        self._owner = owner
         self._silent = method == "HEAD"
         self._parameters: list[object] = []
         self._responses: dict[str, object] = {}
@@ -126,21 +161,27 @@ class Operation:
             known = self._responses.get(str(status))
             if known is None:
                 required = shown.headers if len(types) == 1 else set()
-                self._respond(status, " ".join(shown.meanings), {_JSON: media}, required)
+                made = self._response(" ".join(shown.meanings), {_JSON: media}, required)
+                name = f"{self._owner}.{status}"
+                self._responses[str(status)] = self._shared.reference(name, made)
 
-    def _respond(
-        self, status: int, text: str, content: Schema, required: Iterable[str] = ()
-    ) -> None:
-        string: Schema = {"schema": {"type": "string"}}
-        headers: Schema = {"x-request-id": {"required": True, **string}}
+    def _respond(self, status: int, text: str, content: Schema) -> None:
+        made = self._response(text, content, ())
+        if any(media in content for media in _MEDIA.values()):
+            string: Schema = {"schema": {"type": "string"}}
+            headers = {n: {"description": text, **string} for n, text in _STREAM.items()}
+            made["headers"] = {**_ALWAYS, **headers}
+            made["links"] = _LINKS
+        self._responses[str(status)] = made
+
+    def _response(self, text: str, content: Schema, required: Iterable[str]) -> Schema:
+        headers = dict(_ALWAYS)
         for name in sorted(required):
-            headers[name] = {"required": True, **string}
-        if status < HTTPStatus.MULTIPLE_CHOICES and any(m in content for m in _MEDIA.values()):
-            headers |= {n: {"description": text, **string} for n, text in _STREAM.items()}
+            headers[name] = {"required": True, "schema": {"type": "string"}}
         made: Schema = {"description": text, "headers": headers}
         if content and not self._silent:
             made["content"] = content
-        self._responses[str(status)] = made
+        return made
 
 
 def _content(described: Described, told: Schemas) -> Schema:

@@ -1,10 +1,10 @@
 """Types to JSON schemas, each dialect's under names of its own."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import cast, get_args
 
 import msgspec
-from msgspec import UNSET, inspect
+from msgspec import UNSET, UnsetType, inspect
 
 from penstock.wire import json
 
@@ -49,9 +49,14 @@ def _require(cls: type, components: Mapping[str, Schema]) -> None:
     required = tag + [
         field.encode_name
         for field in msgspec.structs.fields(cls)
-        if field.required or not (config.omit_defaults or field.default is UNSET)
+        if not _may_be_unset(field.type)
+        and (field.required or not (config.omit_defaults or field.default is UNSET))
     ]
     components[name]["required"] = required
+
+
+def _may_be_unset(kind: object) -> bool:
+    return UnsetType in get_args(kind)
 
 
 def _structs(kinds: Sequence[object]) -> list[type]:
