@@ -139,14 +139,11 @@ class Operation:
         """As any dialect would have answered a generation."""
         content: dict[str, list[object]] = {}
         for dialect in dialects:
-            if not isinstance(dialect, Describing):
-                continue
-            for one in dialect.description.routes.values():
-                if one.items or one.texts:
-                    for media, made in _content(one, types[dialect.name].told).items():
-                        known = content.setdefault(media, [])
-                        if made not in known:
-                            known.append(made)
+            for one in _generating(dialect):
+                for media, made in _content(one, types[dialect.name].told).items():
+                    known = content.setdefault(media, [])
+                    if made not in known:
+                        known.append(made)
         self._respond(200, "The answer", {m: _merged(made) for m, made in content.items()})
 
     def errors(self, possible: Possible, shapes: ErrorShapes, types: Sequence[Types]) -> None:
@@ -182,6 +179,14 @@ class Operation:
         if content and not self._silent:
             made["content"] = content
         return made
+
+
+def _generating(dialect: Dialect) -> list[Described]:
+    if not isinstance(dialect, Describing):
+        return []
+    known = dialect.description.routes
+    routes = [(r.method, r.path) for r in dialect.routes if r.operation == "generate"]
+    return [known[route] for route in routes if route in known]
 
 
 def _content(described: Described, told: Schemas) -> Schema:
