@@ -81,23 +81,41 @@ def open_files(serving: Serving) -> list[str]:
     return sorted(found)
 
 
+def ask(serving: Serving, method: str, path: str, body: object = None) -> bytes:
+    """The body of an answer, whatever its status."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": "Bearer the-admin", "Content-Type": "application/json"}
+    request = urllib.request.Request(serving.url + path, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found: bytes = answer.read()
+            return found
+    except urllib.error.HTTPError as error:
+        return error.read()
+
+
 def warmed(serving: Serving) -> None:
-    """What is made at first use (the database, the connection that is kept to the hub, the
-    first generation's) is there before anything is counted.
+    """What is made at first use is there before anything is counted: the first generation's, the
+    database's and the index' connections, the one that is kept to the hub.
     """
     chat = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
-    for path, body in (
-        ("/v1/chat/completions", chat),
-        ("/v1/chat/completions", {**chat, "stream": True}),
-        ("/api/llm/chat/session", {"session_id": "warm", "message": "Hi"}),
-        ("/api/pull", {"model": "hf.co/acme/none"}),
-    ):
-        data = json.dumps(body).encode()
-        headers = {"Authorization": "Bearer the-admin", "Content-Type": "application/json"}
-        request = urllib.request.Request(serving.url + path, data, headers)
-        with suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=30) as got:
-            assert got.read()
+    assert b"content" in ask(serving, "POST", "/v1/chat/completions", chat)
+    assert b"[DONE]" in ask(serving, "POST", "/v1/chat/completions", {**chat, "stream": True})
+    said = {"session_id": "warm", "message": "Hi"}
+    assert b"response" in ask(serving, "POST", "/api/llm/chat/session", said)
+    assert b"not found" in ask(serving, "POST", "/api/pull", {"model": "hf.co/acme/none"})
+    streams = json.loads(ask(serving, "GET", "/v1/streams"))["data"]
+    assert b"deleted" in ask(serving, "DELETE", f"/v1/streams/{streams[0]['stream']}")
     time.sleep(1)
+
+
+def unloaded(serving: Serving) -> None:
+    """A created model that was asked stays in memory, with a socket of its own, until it is told
+    to go.
+    """
+    for model in json.loads(ask(serving, "GET", "/api/ps"))["models"]:
+        leave = {"model": model["name"], "keep_alive": 0}
+        assert b"unload" in ask(serving, "POST", "/api/generate", leave)
 
 
 def grown(before: list[str], after: list[str]) -> Counter[str]:
@@ -136,6 +154,7 @@ def explored(folder: Path, seconds: int) -> None:
         selected = re.search(r"Selected: (\d+)/(\d+)\s+Tested: (\d+)", said)
         assert selected is not None, said[-5000:]
         assert len(set(selected.groups())) == 1, selected
+        unloaded(serving)
         live, now, left = settled(serving, tasks, files)
         assert live == 0
         assert now <= tasks
