@@ -7,6 +7,7 @@
 - `events.jsonl`: the stream, one entry a line;
 - `response.body`: the bytes of the streamed answer, framing included;
 - `whole.json` or `whole.txt`: the body of the answer that is not streamed;
+- `elsewhere.json`: the request of a stream of another dialect, told in this one;
 - `blobs/SHA256`: the bytes of a picture that an answer shows, in base64;
 - `source.txt`: where the wire form was published or captured. It is never made by our encoder.
 
@@ -89,7 +90,10 @@ class DialectVector(msgspec.Struct, frozen=True):
         return routed(dialect, self.asked(), self.read("request.body") or b"")
 
     def request(self, dialect: Dialect) -> Request:
-        """The request as the dialect reads it."""
+        """The request as the dialect reads it, or as another did."""
+        elsewhere = self.read("elsewhere.json")
+        if elsewhere is not None:
+            return json.decode(elsewhere, Request, ConfigError)
         found = dialect.parse(self.call(dialect))
         assert isinstance(found, Request), f"{self}: no generation"
         return found

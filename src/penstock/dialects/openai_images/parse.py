@@ -68,6 +68,8 @@ def _form(found: Sequence[Part]) -> Request:
             mask = _picture(part, "mask")
         elif name != "images" and (part.data or name == "prompt"):
             fields[name] = "given" if name == "markup" else _text(part, name)
+    if len(inputs) == 1:
+        inputs = [msgspec.structs.replace(inputs[0], at="image")]
     body = json.decode(json.encode(fields), shapes.EditBody, InvalidRequestError, lax=True)
     return _edit(body, inputs, mask, "image")
 
