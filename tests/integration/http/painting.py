@@ -9,6 +9,7 @@ from typing import ClassVar
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageOps
 from tests.integration.http.parts import Scripted
+from typing_extensions import override
 
 from penstock.config.schema import Config
 from penstock.core.cards import ModelCard
@@ -45,6 +46,7 @@ class Painter(Scripted):
         self.step = step
         self.painted: list[Request] = []
 
+    @override
     async def models(self) -> Sequence[ModelCard]:
         """One."""
         return [ModelCard(name="discs", inputs=("text", "image"), outputs=("image",))]

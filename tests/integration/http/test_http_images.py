@@ -94,7 +94,7 @@ def value(data: bytes) -> dict[str, object]:
 
 async def native(server: Running, stream: str, key: str = KEY) -> list[Entry]:
     """A stream's typed events."""
-    _, _, data = await server.ask("GET", f"/v1/streams/{stream}", **auth(key))
+    _, _, data = await server.ask("GET", f"/v1/streams/{stream}", None, **auth(key))
     lines = [line[6:] for line in data.split(b"\n") if line.startswith(b"data: ")]
     return [json.decode(line, Entry, ConfigError) for line in lines]
 
@@ -256,15 +256,15 @@ async def test_the_stream_shows_previews_as_blobs(server: Running):
     for blob in [*previews, *(image.blob for image in images)]:
         assert blob is not None
         path = f"/v1/streams/{stream}/blobs/{blob.sha256}"
-        status, got, data = await server.ask("GET", path, **auth())
+        status, got, data = await server.ask("GET", path, None, **auth())
         assert (status, got["content-type"], len(data)) == (200, blob.media_type, blob.size)
         assert sha256(data).hexdigest() == blob.sha256
     first = f"/v1/streams/{stream}/blobs/{images[0].blob.sha256}"
     assert (await server.ask("GET", first))[0] == 401
-    assert (await server.ask("GET", first, **auth("sk-two")))[0] == 404
-    assert (await server.ask("GET", f"/v1/streams/{stream}", **auth("sk-two")))[0] == 404
+    assert (await server.ask("GET", first, None, **auth("sk-two")))[0] == 404
+    assert (await server.ask("GET", f"/v1/streams/{stream}", None, **auth("sk-two")))[0] == 404
     other = f"/v1/streams/{stream}/blobs/{'0' * 64}"
-    assert (await server.ask("GET", other, **auth()))[0] == 404
+    assert (await server.ask("GET", other, None, **auth()))[0] == 404
 
 
 async def test_two_watchers_see_the_same_previews(server: Running):
@@ -283,7 +283,7 @@ async def test_two_watchers_see_the_same_previews(server: Running):
             going.release()
             first = [await anext(lines) for _ in range(2)]
             watching = group.create_task(
-                server.ask("GET", f"/v1/streams/{stream}/as/openai_images", **auth())
+                server.ask("GET", f"/v1/streams/{stream}/as/openai_images", None, **auth())
             )
             telling = group.create_task(native(server, stream))
             for _ in range(STEPS):
@@ -351,11 +351,11 @@ async def test_a_run_is_stopped_before_its_next_step(server: Running):
             server.ask("POST", GENERATE, body(stream=True, partial_images=1), **auth())
         )
         await started.wait()
-        _, _, listed = await server.ask("GET", "/v1/streams", **auth())
+        _, _, listed = await server.ask("GET", "/v1/streams", None, **auth())
         rows = value(listed)["data"]
         assert isinstance(rows, list)
         path = f"/v1/streams/{rows[0]['stream']}/cancel"
-        status, _, _ = await server.ask("POST", path, **auth())
+        status, _, _ = await server.ask("POST", path, None, **auth())
     assert (status, steps) == (200, [1])
     _, _, told = asking.result()
     assert told.startswith(b"event: error\n")
@@ -375,12 +375,12 @@ async def test_every_dialect_tells_a_picture_as_it_can(server: Running, dialect:
     stream = headers["penstock-stream"]
     images = [e.event for e in await native(server, stream) if isinstance(e.event, Image)]
     kept = f"/v1/streams/{stream}/blobs/{images[0].blob.sha256}"
-    _, _, png = await server.ask("GET", kept, **auth())
+    _, _, png = await server.ask("GET", kept, None, **auth())
     shown = base64.b64encode(png)
     at = f"/v1/streams/{stream}/as/{dialect}"
-    status, _, streamed = await server.ask("GET", at, **auth())
+    status, _, streamed = await server.ask("GET", at, None, **auth())
     assert status == 200
-    status, _, whole = await server.ask("GET", at + "?stream=false", **auth())
+    status, _, whole = await server.ask("GET", at + "?stream=false", None, **auth())
     assert status == 200
     said = dialect in ("lollms", "openai_chat", "openai_images")
     if dialect == source == "openai_images":
