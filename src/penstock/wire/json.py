@@ -1,7 +1,7 @@
 """The only JSON door. What leaves is ASCII: no client that splits lines at U+2028 can break it."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import cache
 from typing import Final, NoReturn, TypeVar, cast
 
@@ -91,7 +91,24 @@ def is_json(text: str | bytes) -> bool:
     return True
 
 
-def schema(kinds: list[type], ref_template: str) -> tuple[tuple[object, ...], dict[str, object]]:
-    """JSON schemas of struct types, and the components that they refer to."""
-    schemas, components = msgspec.json.schema_components(kinds, ref_template=ref_template)
+def schema(
+    kinds: Sequence[object], ref_template: str
+) -> tuple[tuple[object, ...], dict[str, object]]:
+    """JSON schemas of types, and the components that they refer to."""
+    schemas, components = msgspec.json.schema_components(
+        kinds, ref_template=ref_template, schema_hook=_anything
+    )
     return schemas, dict(components)
+
+
+def properties(kind: type[msgspec.Struct]) -> object:
+    """The schemas of a struct's fields, for a map that is read more freely than the struct."""
+    _, components = schema([kind], "{name}")
+    return cast("dict[str, object]", components[kind.__name__])["properties"]
+
+
+def _anything(kind: type) -> dict[str, object]:
+    """`object` holds any JSON; msgspec knows it as `Any` only."""
+    if kind is object:
+        return {"description": "Any JSON."}
+    raise NotImplementedError

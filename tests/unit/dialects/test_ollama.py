@@ -107,6 +107,22 @@ def test_how_long_an_answer_may_be(said: int, most: int | None):
     assert sampling.max_tokens == most
 
 
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"frequency_penalty": 3}, "options.frequency_penalty"),
+        ({"mirostat": 1}, "options.mirostat"),
+    ],
+)
+def test_wrong_options_are_refused_also_where_a_model_is_only_loaded(
+    path: str, options: object, param: str
+):
+    with pytest.raises(InvalidRequestError) as caught:
+        parsed(path, {"model": "m", "options": options})
+    assert caught.value.param == param
+
+
 @pytest.mark.parametrize(
     "arguments", [[], 1, "[1]", '{"a":', "", "  "], ids=["list", "number", "text", "cut", "", " "]
 )
@@ -387,7 +403,7 @@ def test_ollama_python_reads_what_was_said(vector: DialectVector):
             "generate": lambda: client.generate("m", "x", stream=True),
             "chat": lambda: client.chat("m", [], stream=True),
             "pull": lambda: client.pull("m", stream=True),
-        }[asked.form]()
+        }[asked.form or "chat"]()
         try:
             parts.extend(stream)
         except ollama.ResponseError as error:

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from penstock.core.cards import ModelCard
 from penstock.core.errors import InternalError
 from penstock.core.queries import Found, ModelDetails
-from penstock.dialects.ollama.lines import moment
+from penstock.dialects.ollama.lines import Chatted, Generated, Message, moment
 from penstock.dialects.ollama.parse import GENERATE
 from penstock.dialects.ollama.questions import EMBED, EMBEDDINGS
 from penstock.wire import json
@@ -210,13 +210,16 @@ def _loaded(found: Found) -> object:
         return Embedded(query.name, ())
     if query.form == EMBEDDINGS:
         return OneEmbedded(())
-    said: dict[str, object] = {"model": query.name, "created_at": moment(found.now * 1000)}
-    if query.form == GENERATE:
-        said["response"] = ""
-    else:
-        said["message"] = {"role": "assistant", "content": ""}
     reason = "load" if query.operation == "load_model" else "unload"
-    return {**said, "done": True, "done_reason": reason}
+    created = moment(found.now * 1000)
+    if query.form == GENERATE:
+        return Generated(
+            model=query.name, created_at=created, response="", done=True, done_reason=reason
+        )
+    nothing = Message("assistant", "")
+    return Chatted(
+        model=query.name, created_at=created, message=nothing, done=True, done_reason=reason
+    )
 
 
 _ANSWERS: Final[Mapping[str, Callable[[Found], bytes]]] = {

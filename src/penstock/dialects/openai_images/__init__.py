@@ -1,24 +1,20 @@
 """OpenAI's images API: `/v1/images/generations` and `/v1/images/edits`."""
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
+from penstock.core.description import Description
 from penstock.core.errors import GatewayError, InternalError
 from penstock.core.folding import Reply
 from penstock.core.ports import Answer, Call, Opening, Route
 from penstock.core.queries import Found
 from penstock.core.request import Request
 from penstock.dialects._openai_errors import error_answer
-from penstock.dialects.openai_images import parse, shapes
+from penstock.dialects.openai_images import parse
+from penstock.dialects.openai_images.description import DESCRIPTION
 from penstock.dialects.openai_images.encode import Encoder
 from penstock.dialects.openai_images.whole import whole
 
-__all__ = ["Dialect", "Encoder", "schemas"]
-
-schemas: Final = {
-    "/v1/images/generations": shapes.GenerationBody,
-    "/v1/images/edits": shapes.EditBody,
-}
-"""What bodies look like, for OpenAPI."""
+__all__ = ["Dialect", "Encoder"]
 
 
 class Dialect:
@@ -30,6 +26,7 @@ class Dialect:
         Route("POST", "/v1/images/generations", "generate"),
         Route("POST", "/v1/images/edits", "generate", media_type="multipart/form-data"),
     )
+    description: ClassVar[Description] = DESCRIPTION
     credentials: ClassVar[tuple[str, ...]] = ("authorization", "api-key", "x-api-key")
 
     def parse(self, call: Call) -> Request:

@@ -67,6 +67,20 @@ class EditBody(ImagesBody, frozen=True, kw_only=True):
     markup: Raw = msgspec.field(default_factory=null)
 
 
+Picture = Annotated[
+    str, Meta(description="A file: PNG, JPEG or WebP.", extra_json_schema={"format": "binary"})
+]
+
+
+class EditForm(ImagesBody, frozen=True, kw_only=True):
+    """The same as a form. Several pictures are several fields called `image[]`."""
+
+    image: Picture
+    mask: Picture | None = None
+    input_fidelity: Literal["high", "low"] | None = None
+    strength: float | None = None
+
+
 # ── told ─────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -89,6 +89,7 @@ class Exchange:
                 await self._attach(visit, principal, last_id)
                 return
             after = None if last_id is None else BEGIN
+            _policy(visit.headers)
         call = Call(self._route, visit.params, visit.query, visit.headers, body)
         asked = self._dialect.parse(call)
         if isinstance(asked, Query):
