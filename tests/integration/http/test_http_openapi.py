@@ -32,6 +32,8 @@ async def test_every_route_is_described_and_every_reference_resolves() -> None:
         schemas = found.components["schemas"]
         for name in re.findall(rb'"#/components/schemas/([\w.]+)"', body):
             assert name.decode() in schemas
+        for path in ("/v1/streams/{id}/blobs/{sha256}", "/v1/images/{id}/{sha256}"):
+            assert b'"image/*"' in json.encode(paths[path]["get"])
         ids = [one["operationId"] for path in paths.values() for one in path.values()]
         assert len(ids) == len(set(ids)) > 10
         linked = re.findall(rb'"operationId":"(\w+)","parameters":{"id":"\$response', body)

@@ -197,7 +197,7 @@ def _content(described: Described, told: Schemas) -> Schema:
     if described.told:
         content[_JSON] = {"schema": told.any_of(described.told)}
     for media in described.texts:
-        content[media] = {"schema": {"type": "string"}}
+        content[media] = {"schema": {"type": "string"}} if media.startswith("text/") else {}
     if described.items:
         item = told.any_of(described.items)
         if described.framing == "sse":

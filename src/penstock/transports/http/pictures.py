@@ -1,8 +1,11 @@
 """Pictures in answers: loaded from beside the log as they are needed, never all at once."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Annotated, Final
 
+from msgspec import Meta
+
+from penstock.core.description import Described
 from penstock.core.errors import InternalError
 from penstock.core.events import TERMINAL, Blob, Entry, Image, Progress, StreamId
 from penstock.core.ports import Answer, Head, Shown
@@ -13,6 +16,10 @@ from penstock.wire import pictures
 
 _LATEST: Final = 2**40
 _FOR_EVER: Final = "private, max-age=31536000, immutable"
+
+Until = Annotated[int, Meta(ge=0, le=_LATEST, description="Seconds since the epoch.")]
+_PICTURE: Final = Described(texts=("image/*",))
+_SIGNED: Final = Described(texts=("image/*",), query={"until": Until, "signature": str})
 
 Take = Callable[[], Awaitable[Sequence[Entry]]]
 
@@ -129,8 +136,16 @@ class Blobs:
         """Both."""
         kept, signed = "/v1/streams/{id}/blobs/{sha256}", "/v1/images/{id}/{sha256}"
         return [
-            OwnedRoute("GET", kept, OURS, self._own, "A picture of a stream"),
-            OwnedRoute("GET", signed, OURS, self._signed, "The same, by a signed address"),
+            OwnedRoute("GET", kept, OURS, self._own, "A picture of a stream", described=_PICTURE),
+            OwnedRoute(
+                "GET",
+                signed,
+                OURS,
+                self._signed,
+                "The same, by a signed address",
+                open=True,
+                described=_SIGNED,
+            ),
         ]
 
     async def _own(self, visit: Visit) -> None:
