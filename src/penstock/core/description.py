@@ -12,6 +12,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """One route. A *type* is whatever `wire.json` can read or write; several are alternatives.
 
     - `asked`: of the body, which is JSON; none: no body. `bytes` is a body of any bytes.
+    - `form`: of the fields of the same body as a form (`multipart/form-data`).
     - `told`: of a whole answer with `status`, as JSON; none: its body is empty.
     - `texts`: media types of a whole answer that is text, or a picture (`image/*`).
     - `items`: of one event or line of a streamed answer in `framing`; `last` is the text of an
@@ -23,6 +24,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     asked: tuple[object, ...] = ()
+    form: tuple[object, ...] = ()
     told: tuple[object, ...] = ()
     texts: tuple[str, ...] = ()
     status: int = 200

@@ -49,7 +49,7 @@ class Dialect:
         """A `chat.completion`."""
         if reply.start is None:
             return self.error(InternalError("the stream has no beginning"))
-        return Answer(200, completion(reply.start, reply))
+        return completion(request, reply.start, reply)
 
     def answer(self, found: Found) -> Answer:
         """All models, or one by its id."""

@@ -85,7 +85,7 @@ class Dialect:
         if reply.start is None:
             return self.error(InternalError("the stream has no beginning"))
         if request.form == CHAT:
-            return Answer(200, chat.completion(reply.start, reply))
+            return chat.completion(request, reply.start, reply)
         return Answer(200, text_completion(request, reply.start, reply))
 
     def answer(self, found: Found) -> Answer:

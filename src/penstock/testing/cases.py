@@ -7,6 +7,8 @@
 - `events.jsonl`: the stream, one entry a line;
 - `response.body`: the bytes of the streamed answer, framing included;
 - `whole.json` or `whole.txt`: the body of the answer that is not streamed;
+- `elsewhere.json`: the request of a stream of another dialect, told in this one;
+- `blobs/SHA256`: the bytes of a picture that an answer shows, in base64;
 - `source.txt`: where the wire form was published or captured. It is never made by our encoder.
 
 A question has `query.json`, what the dialect makes of it, `found.json`, what the gateway found
@@ -32,9 +34,11 @@ from penstock.core.errors import (
     error_classes,
 )
 from penstock.core.events import Entry
-from penstock.core.ports import Call, Dialect, Encoder, Frame, FramingName, Route
+from penstock.core.folding import fold
+from penstock.core.ports import Answer, Call, Dialect, Encoder, Frame, FramingName, Route
 from penstock.core.queries import Embedded, Found, Query
 from penstock.core.request import Request
+from penstock.testing.pictures import filled
 from penstock.wire import json, ndjson, sse
 
 # ── vectors ──────────────────────────────────────────────────────────────────────────────────────
@@ -86,7 +90,10 @@ class DialectVector(msgspec.Struct, frozen=True):
         return routed(dialect, self.asked(), self.read("request.body") or b"")
 
     def request(self, dialect: Dialect) -> Request:
-        """The request as the dialect reads it."""
+        """The request as the dialect reads it, or as another did."""
+        elsewhere = self.read("elsewhere.json")
+        if elsewhere is not None:
+            return json.decode(elsewhere, Request, ConfigError)
         found = dialect.parse(self.call(dialect))
         assert isinstance(found, Request), f"{self}: no generation"
         return found
@@ -226,4 +233,12 @@ def streamed(dialect: Dialect, vector: DialectVector) -> bytes:
     """The body of the streamed answer."""
     request = vector.request(dialect)
     frames = [frame for _, frame in render(dialect.encoder(request), vector.entries())]
-    return framed(dialect.opening(request).framing, frames)
+    data = framed(dialect.opening(request).framing, frames)
+    return filled(vector.folder, data, [shown for frame in frames for shown in frame.pictures])
+
+
+def answered(dialect: Dialect, vector: DialectVector) -> Answer:
+    """The answer that is not streamed, with its pictures."""
+    answer = dialect.whole(vector.request(dialect), fold(vector.entries()))
+    body = filled(vector.folder, answer.body, answer.pictures)
+    return msgspec.structs.replace(answer, body=body, pictures=())

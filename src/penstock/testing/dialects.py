@@ -24,7 +24,7 @@ from penstock.core.errors import (
     InvalidRequestError,
     error_classes,
 )
-from penstock.core.folding import fold
+from penstock.core.events import TERMINAL, Blob, Event, Image, Progress
 from penstock.core.ports import Call, Dialect
 from penstock.core.queries import Query
 from penstock.core.request import Request
@@ -32,6 +32,7 @@ from penstock.testing.cases import (
     Asked,
     DialectVector,
     Refusal,
+    answered,
     error_answers,
     plain_classes,
     rejections,
@@ -87,8 +88,7 @@ class VectorContract:
         call = subject.vector.call(subject.dialect)
         if not call.body or subject.vector.read("refused.json") is not None:
             return
-        more = b'{"x_unknown":{"a":[1,null,"\xc3\xa9"]},' + call.body.lstrip()[1:]
-        again = msgspec.structs.replace(call, body=more)
+        again = msgspec.structs.replace(call, body=_with_more(call))
         assert subject.dialect.parse(again) == subject.dialect.parse(call)
 
     def test_streams_the_response(self, subject: Subject) -> None:
@@ -101,7 +101,7 @@ class VectorContract:
         as_json, as_text = vector.read("whole.json"), vector.read("whole.txt")
         if as_json is None and as_text is None:
             return
-        answer = dialect.whole(vector.request(dialect), fold(vector.entries()))
+        answer = answered(dialect, vector)
         assert answer.status == 200
         if as_text is not None:
             assert (answer.content_type, answer.body) == ("text/plain; charset=utf-8", as_text)
@@ -120,6 +120,20 @@ class VectorContract:
             rest = render_after(dialect.encoder(request), entries, everything[n][0])
             assert rest == everything[n + 1 :]
 
+    def test_shows_what_its_entry_names(self, subject: Subject) -> None:
+        """Else the bytes are not there when the frame is sent; the last frames may show all."""
+        dialect, entries = subject.dialect, subject.vector.entries()
+        if not entries:
+            return
+        encoder = dialect.encoder(subject.vector.request(dialect))
+        made: list[str] = []
+        for entry in entries:
+            named = [blob.sha256 for blob in _blobs(entry.event)]
+            made += named if isinstance(entry.event, Image) else []
+            allowed = made if isinstance(entry.event, TERMINAL) else named
+            for frame in encoder.feed(entry):
+                assert {shown.blob.sha256 for shown in frame.pictures} <= set(allowed)
+
     def test_stored_request_renders_alike(self, subject: Subject) -> None:
         """The log keeps the request as JSON; the stream is rendered from that tomorrow."""
         dialect, entries = subject.dialect, subject.vector.entries()
@@ -137,6 +151,23 @@ class VectorContract:
         lines = [line for line in data.split(b"\n") if line]
         assert not any(line.startswith((b"id:", b"retry:")) for line in lines)
         assert b"\r" not in data
+
+
+def _with_more(call: Call) -> bytes:
+    """The body of a call with a field that no API has."""
+    content_type = call.headers.get("content-type", "")
+    if content_type.startswith("multipart/form-data"):
+        boundary = content_type.partition("boundary=")[2].encode()
+        part = b'Content-Disposition: form-data; name="x_unknown[a]"\r\n\r\n\xc3\xa9'
+        return b"--%b\r\n%b\r\n%b" % (boundary, part, call.body)
+    return b'{"x_unknown":{"a":[1,null,"\xc3\xa9"]},' + call.body.lstrip()[1:]
+
+
+def _blobs(event: Event) -> list[Blob]:
+    if isinstance(event, Image):
+        return [event.blob]
+    preview = event.preview if isinstance(event, Progress) else None
+    return [preview] if preview is not None else []
 
 
 def streamed_or_nothing(subject: Subject) -> bytes:

@@ -39,14 +39,17 @@ def _escape(match: re.Match[str]) -> str:
 
 
 @cache
-def _decoder(kind: Hashable) -> msgspec.json.Decoder[object]:
-    return msgspec.json.Decoder(cast("type[object]", kind))
+def _decoder(kind: Hashable, strict: bool) -> msgspec.json.Decoder[object]:
+    return msgspec.json.Decoder(cast("type[object]", kind), strict=strict)
 
 
-def decode(data: bytes | str, kind: type[T], blame: type[GatewayError]) -> T:
-    """A value of `kind`, or an error of the class `blame` whose `param` is the field's path."""
+def decode(data: bytes | str, kind: type[T], blame: type[GatewayError], *, lax: bool = False) -> T:
+    """A value of `kind`, or an error of the class `blame` whose `param` is the field's path.
+
+    `lax`: a text is a number or a truth where one is wanted, as the fields of a form are.
+    """
     try:
-        return cast("T", _decoder(cast("Hashable", kind)).decode(data))
+        return cast("T", _decoder(cast("Hashable", kind), not lax).decode(data))
     except msgspec.ValidationError as error:
         _fail(error, blame)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

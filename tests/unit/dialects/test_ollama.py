@@ -395,7 +395,9 @@ def reading(body: bytes) -> ollama.Client:
 
 @pytest.mark.parametrize("vector", STREAMED, ids=str)
 def test_ollama_python_reads_what_was_said(vector: DialectVector):
-    asked, reply = vector.request(DIALECT), fold(vector.entries())
+    reply = fold(vector.entries())
+    # Another dialect's stream is told as a chat.
+    form = vector.request(DIALECT).form or "chat"
     text, thoughts, calls, failure = "", "", [], None
     parts: list[Any] = []
     with reading(vector.read("response.body") or b"") as client:
@@ -403,19 +405,19 @@ def test_ollama_python_reads_what_was_said(vector: DialectVector):
             "generate": lambda: client.generate("m", "x", stream=True),
             "chat": lambda: client.chat("m", [], stream=True),
             "pull": lambda: client.pull("m", stream=True),
-        }[asked.form]()
+        }[form]()
         try:
             parts.extend(stream)
         except ollama.ResponseError as error:
             failure = error.error
     expected = reply.failed.message if reply.failed else None
     assert failure == expected or (expected and failure and expected in failure)
-    if asked.form == "pull":
+    if form == "pull":
         assert all(part.status for part in parts)
         return
     for part in parts:
-        said = part.message if asked.form == "chat" else part
-        text += (said.content if asked.form == "chat" else said.response) or ""
+        said = part.message if form == "chat" else part
+        text += (said.content if form == "chat" else said.response) or ""
         thoughts += said.thinking or ""
         calls += [c.function.name for c in getattr(said, "tool_calls", None) or ()]
     if reply.failed is None:

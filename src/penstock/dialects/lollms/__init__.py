@@ -8,7 +8,7 @@ from penstock.core.folding import Reply
 from penstock.core.ports import Answer, Call, Opening, Route
 from penstock.core.queries import Found, Query
 from penstock.core.request import Request
-from penstock.dialects.lollms import errors, listings, parse, questions
+from penstock.dialects.lollms import errors, listings, parse, pictures, questions
 from penstock.dialects.lollms.description import DESCRIPTION
 from penstock.dialects.lollms.encode import Encoder, envelope
 
@@ -70,7 +70,7 @@ class Dialect:
         if request.plain:
             text = reply.first.text.encode()
             return Answer(200, text, content_type="text/plain; charset=utf-8")
-        return Answer(200, envelope(request, reply))
+        return Answer(200, envelope(request, reply), pictures=pictures.shown_whole(request, reply))
 
     def answer(self, found: Found) -> Answer:
         """Listings."""

@@ -270,8 +270,21 @@ def _who(who: Personality) -> Who:
 def _folders(cards: Sequence[ModelCard]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {name: set() for name in FOLDERS}
     for card in cards:
-        found[_folder(card)].add(card.name)
+        for kind in _kinds(card):
+            found[kind].add(card.name)
     return {name: sorted(names) for name, names in found.items()}
+
+
+def _kinds(card: ModelCard) -> Sequence[str]:
+    """A model of pictures is where clients look for those, and where its format is."""
+    if card.outputs[:1] != ("image",):
+        return (_folder(card),)
+    kinds = ["tti"]
+    if "image" in card.inputs:
+        kinds.append("i2i")
+    if card.format == "diffusers":
+        kinds.append("diffusers_models")
+    return kinds
 
 
 def _folder(card: ModelCard) -> str:
@@ -327,7 +340,7 @@ def _info(found: Found) -> ModelInfo:
         max_output_tokens=card.max_output_tokens,
         supports_vision=vision,
         supports_audio=model.supports_audio,
-        supports_streaming="text" in card.outputs,
+        supports_streaming=bool({"text", "image"} & set(card.outputs)),
         details={name: value for name, value in details.items() if value not in (None, "")},
     )
 

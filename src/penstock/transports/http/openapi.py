@@ -134,7 +134,13 @@ def _types(name: str, described: Iterable[Described], error: object) -> Types:
     asked: list[object] = [str, OnDisconnect]
     told: list[object] = [str] if error is None else [str, error]
     for one in described:
-        asked += [*one.asked, *one.path.values(), *one.query.values(), *one.headers.values()]
+        asked += [
+            *one.asked,
+            *one.form,
+            *one.path.values(),
+            *one.query.values(),
+            *one.headers.values(),
+        ]
         told += [*one.told, *one.items, *one.also.values()]
     return Types(
         asked=Schemas(name, asked, written=False),

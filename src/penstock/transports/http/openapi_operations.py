@@ -19,6 +19,7 @@ _MEDIA: Final[Mapping[FramingName, str]] = {
     "ndjson": ndjson.CONTENT_TYPE,
 }
 _JSON: Final = "application/json"
+_FORM: Final = "multipart/form-data"
 _STREAM: Final = {
     "Penstock-Stream": "The stream's id.",
     "Penstock-Ignored": "Hints of the request that were not honoured.",
@@ -123,6 +124,8 @@ class Operation:
             if described.example:
                 media["example"] = described.example
             content = {_JSON: media}
+        if described.form:
+            content[_FORM] = {"schema": self._types.asked.any_of(described.form)}
         self.made["requestBody"] = {"required": True, "content": content}
 
     def answers(self, described: Described | None) -> None:

@@ -47,8 +47,10 @@ class Gallery:
                 self._ready = _apart(await take())
             if not self._ready:
                 return ()
-            entries = self._ready.pop(0)
+            # A reader that stops waiting while it is loaded loses nothing: it is still ready.
+            entries = self._ready[0]
             await self._load(entries)
+            self._ready.pop(0)
             return entries
 
         return taken
@@ -57,13 +59,14 @@ class Gallery:
         event = entries[-1].event
         wanted: list[Blob] = []
         if isinstance(event, Image):
-            self._made.append(event.blob)
             wanted = [event.blob]
         elif isinstance(event, Progress) and event.preview is not None:
             wanted = [event.preview]
         elif isinstance(event, TERMINAL):
             wanted = self._made
         self._loaded = {blob.sha256: await self._bytes(blob) for blob in wanted}
+        if isinstance(event, Image):
+            self._made.append(event.blob)
 
     async def _bytes(self, blob: Blob) -> bytes:
         return await self._gateway.picture(self._stream, blob.sha256)
