@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 
 # Two have no wire of their own: `replay` reads the log's format, and `llamacpp` reads with
 # `openai`'s wire what llama.cpp says; the vectors of that are `openai/llamacpp_*`.
-WIRELESS = {"llamacpp", "replay"}
+# A run of `comfyui` is many exchanges: its vectors are `tests/vectors/comfyui`.
+WIRELESS = {"comfyui", "llamacpp", "replay"}
 
 
 def gaps(root: Path, engines: Iterable[str], dialects: Iterable[str]) -> Iterator[str]:
