@@ -325,14 +325,31 @@ class Comfy:
         finally:
             waiting.cancel()
             stopping.cancel()
-        await self._send(client, "progress", value=step, max=of, prompt_id=name, node="3")
+        progress = {"value": step, "max": of, "prompt_id": name, "node": "3"}
         jpeg = colour((8, 8), step, "JPEG")
-        if client in self.metadata and not self.old:
-            about = json.dumps({"node_id": "3", "prompt_id": name, "image_type": "image/jpeg"})
-            head = (4).to_bytes(4, "big") + len(about).to_bytes(4, "big") + about.encode()
-        else:
-            head = (1).to_bytes(4, "big") + (1).to_bytes(4, "big")
-        await self._out(client, lambda socket: socket.send_bytes(head + jpeg))
+        if self.old:  # the picture after its step
+            await self._send(client, "progress", **progress)
+            await self._bytes(client, (1).to_bytes(4, "big") + (1).to_bytes(4, "big") + jpeg)
+            return
+        (shape,) = MESSAGES["progress_state"]["nodes"].values()
+        state = shape | {"value": float(step), "max": float(of), "prompt_id": name}
+        await self._send(client, "progress_state", prompt_id=name, nodes={"3": state})
+        if client in self.metadata:
+            about = {
+                "node_id": "3",
+                "prompt_id": name,
+                "display_node_id": "3",
+                "parent_node_id": None,
+                "real_node_id": "3",
+                "image_type": "image/jpeg",
+            }
+            told = json.dumps(about).encode()
+            head = (4).to_bytes(4, "big") + len(told).to_bytes(4, "big") + told
+            await self._bytes(client, head + jpeg)
+        await self._send(client, "progress", **progress)
+
+    async def _bytes(self, client: str, data: bytes) -> None:
+        await self._out(client, lambda socket: socket.send_bytes(data))
 
     async def _gated(self, step: int) -> None:
         await self.gate(step)

@@ -18,11 +18,21 @@ _PREVIEW_WITH_METADATA: Final = 4
 _FORMATS: Final = {1: "image/jpeg", 2: "image/png"}
 
 
+class _State(msgspec.Struct, frozen=True):
+    value: float = 0
+    max: float = 0
+    state: str = ""
+
+
 class Said(msgspec.Struct, frozen=True):
-    """What the messages of one run hold; each has a part of it. `timestamp`: milliseconds."""
+    """What the messages of one run hold; each has a part of it. `timestamp`: milliseconds;
+    `nodes`: how far each node is, told before the preview that belongs to it (in
+    `progress_state`; in `execution_cached` it is something else).
+    """
 
     prompt_id: str | None = None
     node: str | None = None
+    nodes: dict[str, _State] | list[str] = {}
     value: float = 0
     max: float = 0
     node_id: str | None = None
@@ -40,11 +50,12 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """A picture of the work in progress. `prompt_id`: where the server says so."""
+    """A picture of the work in progress. `prompt_id`, `node_id`: where the server says so."""
 
     data: bytes
     media_type: str
     prompt_id: str | None = None
+    node_id: str | None = None
 
 
 class _Envelope(msgspec.Struct):
@@ -55,6 +66,7 @@ class _Envelope(msgspec.Struct):
 class _Metadata(msgspec.Struct):
     image_type: str = "image/jpeg"
     prompt_id: str | None = None
+    node_id: str | None = None
 
 
 _READ: Final = frozenset(
@@ -62,6 +74,7 @@ _READ: Final = frozenset(
         "execution_start",
         "executing",
         "progress",
+        "progress_state",
         "execution_error",
         "execution_interrupted",
         "execution_success",
@@ -86,7 +99,7 @@ def binary(data: bytes) -> Preview | None:
         return Preview(data[8:], _FORMATS[number])
     if kind == _PREVIEW_WITH_METADATA and len(data) > 8 + number:
         about = json.decode(data[8 : 8 + number], _Metadata, EngineProtocolError)
-        return Preview(data[8 + number :], about.image_type, about.prompt_id)
+        return Preview(data[8 + number :], about.image_type, about.prompt_id, about.node_id)
     return None
 
 

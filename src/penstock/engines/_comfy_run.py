@@ -47,7 +47,9 @@ class Run:
         self._id = str(uuid4())
         self._begun = False
         self._place: tuple[int, int] = (0, 0)
-        self._step: tuple[int, int] = (0, 0)
+        self._steps: dict[str, tuple[int, int]] = {}
+        self._node = ""
+        self._told: tuple[str, int, int] = ("", 0, 0)
         self._socket: aiohttp.ClientWebSocketResponse | None = None
 
     async def events(
@@ -126,20 +128,31 @@ class Run:
             case "executing":
                 kind = self._workflow.kind_of(said.node or "")
                 return [Progress(what="loading", text=kind)] if _LOADS in kind else ()
+            case "progress_state" if isinstance(said.nodes, dict):
+                self._steps |= {n: (int(s.value), int(s.max)) for n, s in said.nodes.items()}
             case "progress":
-                self._step = (int(said.value), int(said.max))
-                return [Progress(what="step", at=self._step[0], of=self._step[1])]
+                return self._stepped(said.node or "", int(said.value), int(said.max))
             case _:
                 pass
         return ()
 
+    def _stepped(self, node: str, at: int, of: int) -> Sequence[Event]:
+        self._steps[node] = (at, of)
+        self._node = node
+        if self._told == (node, at, of):
+            return ()  # its preview came first, as newer servers have it
+        self._told = (node, at, of)
+        return [Progress(what="step", at=at, of=of)]
+
     async def _shown(self, preview: told.Preview, wanted: int | None) -> Sequence[Event]:
-        at, of = self._step
+        node = preview.node_id or self._node
+        at, of = self._steps.get(node, (0, 0))
         if preview.prompt_id not in (None, self._id) or wanted == 0:
             return ()
         if wanted is not None and of and at * wanted // of == (at - 1) * wanted // of:
             return ()
         blob = await self._album.keep(preview.data, preview.media_type)
+        self._told = (node, at, of)
         return [Progress(what="step", at=at, of=of, preview=blob)]
 
     async def _waiting(self) -> Sequence[Event]:

@@ -11,7 +11,7 @@ from penstock.engines._said import unmasked
 from penstock.wire import json
 
 ID = "550e8400-e29b-41d4-a716-446655440000"
-OF_NO_USE = {"execution_cached", "progress_state", "executed"}
+OF_NO_USE = {"execution_cached", "executed"}
 
 
 def every() -> list[Any]:
@@ -38,6 +38,10 @@ def test_messages(one: dict[str, Any]):
     if one["type"] == "status":
         return
     assert found.said.prompt_id == ID
+    if one["type"] == "progress_state":
+        assert isinstance(found.said.nodes, dict)
+        assert (found.said.nodes["3"].value, found.said.nodes["3"].max) == (5, 20)
+        return
     for name in found.said.__struct_fields__:
         if name in one["data"]:
             assert getattr(found.said, name) == one["data"][name]
@@ -47,7 +51,8 @@ def test_messages(one: dict[str, Any]):
 def test_previews(one: dict[str, Any]):
     found = told.binary(bytes.fromhex(one["hex"]))
     picture = bytes.fromhex(one["picture"])
-    assert found == told.Preview(picture, one["media_type"], one["prompt_id"])
+    node = "3" if one["prompt_id"] else None
+    assert found == told.Preview(picture, one["media_type"], one["prompt_id"], node)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\1", b"\0\0\0\3\0\0\0\1a", b"\0\0\0\1\0\0\0\7abc"])
