@@ -3,11 +3,13 @@
 import os
 import select
 import sys
-import termios
 import time
-import tty
 from contextlib import suppress
 from typing import Final, Literal
+
+if sys.platform != "win32":
+    import termios
+    import tty
 
 Kind = Literal["iterm2", "kitty", "sixel", "half blocks"]
 
@@ -23,7 +25,11 @@ _MOST: Final = 4096
 
 
 def kind() -> Kind | None:
-    """What it shows; `None` where nobody looks: standard input and output are no terminal."""
+    """What it shows; `None` where nobody looks (standard input and output are no terminal), and
+    where it can't be asked.
+    """
+    if sys.platform == "win32" or os.environ.get("TERM") == "dumb":
+        return None
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return None
     try:

@@ -189,6 +189,14 @@ async def test_a_wrong_key_is_refused_and_not_shown(server: Running, here: Path)
     assert "sk-wrong-secret" not in ran.err + ran.out
 
 
+async def test_a_server_that_draws_nothing_says_so(here: Path):
+    async with serving(DIALECTS) as talking:
+        ran = await image(here, talking.port, "a disc")
+    assert ran.status == 1
+    assert "nothing there makes what was asked for" in ran.err
+    assert "[bindings.NAME]" in ran.err
+
+
 async def test_an_engine_that_breaks_is_a_failure(server: Running, here: Path):
     async def break_at(step: int) -> None:
         if step == 2:

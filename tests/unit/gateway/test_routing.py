@@ -35,6 +35,7 @@ def route(asked: dict[str, object], defaults: Defaults = NO_DEFAULTS) -> tuple[T
         ({"model": "demo:latest"}, ("embedded", "demo")),
         ({"model": "deepseek-ai/DeepSeek-OCR"}, ("cloud", "deepseek-ai/DeepSeek-OCR")),
         ({"model": "cloud/anything-new"}, ("cloud", "anything-new")),
+        ({"model": "cloud/"}, ("cloud", "gpt")),
         ({"binding": "ollama"}, ("ollama", "llama3:latest")),
         ({"binding": "ollama", "model": "default"}, ("ollama", "llama3:latest")),
         ({"binding": "cloud", "model": "unlisted"}, ("cloud", "unlisted")),
@@ -63,6 +64,7 @@ def test_an_alias_has_its_fallbacks_in_order():
     [
         ({"model": "nothing"}, UnknownModelError, "model"),
         ({"model": "nowhere/x"}, UnknownModelError, "model"),
+        ({"model": "nowhere/"}, UnknownBindingError, "binding_name"),
         ({"binding": "nowhere"}, UnknownBindingError, "binding_name"),
         ({"modality": "video"}, ModalityError, None),
     ],
