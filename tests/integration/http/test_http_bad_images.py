@@ -13,6 +13,7 @@ import pytest
 from PIL import Image as Pillow
 from tests.integration.http.painting import Painter, picture, with_pictures
 from tests.integration.http.parts import Running, serving
+from typing_extensions import override
 
 from penstock.core.errors import ConfigError
 from penstock.dialects import lollms, openai_images
@@ -78,6 +79,7 @@ class Case:
     at: str
     says: str
 
+    @override
     def __str__(self) -> str:
         return f"{self.path.rpartition('/')[2]}-{self.name}"
 
