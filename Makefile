@@ -56,7 +56,7 @@ test: .venv/.test $(CLIENTS)  ## the whole suite
 	@tools/system_packages.sh chromium=chromium pg_ctlcluster=postgresql
 	@$(BIN)/python -m pytest -m "not soak"
 
-soak: .venv/.test  ## the long runs
+soak: .venv/.test $(CLIENTS)  ## the long runs
 	@$(BIN)/python -m pytest -m soak --timeout 3600
 
 vectors: .venv/.test  ## write golden vectors anew; the diff is the review

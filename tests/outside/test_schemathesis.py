@@ -169,6 +169,7 @@ def test_a_minute_finds_nothing(tmp_path: Path):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_ten_minutes_find_nothing(tmp_path: Path):
     explored(tmp_path, 600)
 

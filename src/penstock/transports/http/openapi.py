@@ -2,6 +2,7 @@
 say of them. 3.2, because only since then can a stream be described by its items.
 """
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -54,7 +55,8 @@ class OpenApi:
     def __init__(self, gateway: Gateway, shapes: ErrorShapes) -> None:
         self._gateway = gateway
         self._shapes = shapes
-        self._open, self._locked = b"", b""
+        self._routes: tuple[OwnedRoute, ...] = ()
+        self._made: tuple[bytes, bytes] | None = None
 
     def routes(self) -> list[OwnedRoute]:
         """The one."""
@@ -66,13 +68,19 @@ class OpenApi:
         ]
 
     def describe(self, routes: Iterable[OwnedRoute]) -> None:
-        """Makes the document. Called once all routes are known."""
-        found = document(self._gateway, self._shapes, routes)
-        self._open = json.encode(found | {"security": []})
-        self._locked = json.encode(found)
+        """Called once all routes are known."""
+        self._routes = tuple(routes)
 
     async def _answer(self, visit: Visit) -> None:
-        await visit.answer(Answer(200, self._locked if self._gateway.key_required else self._open))
+        """Made when it is first asked for, elsewhere: it takes a tenth of a second."""
+        if self._made is None:
+            self._made = await asyncio.to_thread(self._make)
+        without_keys, with_keys = self._made
+        await visit.answer(Answer(200, with_keys if self._gateway.key_required else without_keys))
+
+    def _make(self) -> tuple[bytes, bytes]:
+        found = document(self._gateway, self._shapes, self._routes)
+        return json.encode(found | {"security": []}), json.encode(found)
 
 
 def document(
