@@ -15,7 +15,7 @@ from tests.integration.http.painting import Painter, picture, with_pictures
 from tests.integration.http.parts import Running, serving
 from typing_extensions import override
 
-from penstock.core.errors import ConfigError
+from penstock.core.errors import ConfigError, InvalidRequestError, UnsupportedParameterError
 from penstock.dialects import lollms, openai_images
 from penstock.wire import json
 
@@ -371,3 +371,27 @@ async def test_a_large_body_is_refused(tmp_path: Path):
         status, _, data = await running.ask("POST", EDIT, body, content_type=kind)
         assert status == 413
         assert b'"code":"request_too_large"' in data
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_only_the_engine_knows_is_named_too(server: Running, stream: bool):
+    """A sampler that it has not, a size that it can't make: known once it is asked, still a 4xx."""
+    assert isinstance(server.engine, Painter)
+    freely = {"generation_type": "tti", "prompt": "x", "stream": stream}
+    cases = [
+        (InvalidRequestError("size: only 64x64", param="size"), 422),
+        (UnsupportedParameterError("sampler: no 'best' here", param="sampler"), 400),
+    ]
+    for error, code in cases:
+        server.engine.refusal = error
+        status, headers, data = await server.ask(
+            "POST", GENERATE, json.encode({"prompt": "x", "stream": stream})
+        )
+        assert (status, headers["content-type"]) == (400, "application/json")
+        case = Case("", GENERATE, None, 400, str(error.param), "")
+        assert told(case, data) == (error.param, error.message)
+        status, headers, data = await server.ask("POST", LOLLMS, json.encode(freely))
+        assert (status, headers["content-type"]) == (code, "application/json")
+        case = Case("", LOLLMS, None, code, str(error.param), "")
+        field, _ = told(case, data)
+        assert field == (f"parameters.{error.param}" if code == 422 else error.param)

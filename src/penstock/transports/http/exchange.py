@@ -218,7 +218,8 @@ class Exchange:
         reply = folder.reply()
         if reply.failed is None:
             return self._dialect.whole(head.request, reply)
-        error = from_code(reply.failed.code, reply.failed.message)
+        failed = reply.failed
+        error = from_code(failed.code, failed.message, failed.param)
         if begun:
             return self._dialect.error(error)
         raise error
