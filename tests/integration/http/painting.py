@@ -139,11 +139,13 @@ def opened(data: bytes) -> Pillow.Image:
         return image.copy()
 
 
-def with_pictures(folder: Path) -> Callable[[Config], dict[str, object]]:
+def with_pictures(
+    folder: Path, reader: Reader | None = None
+) -> Callable[[Config], dict[str, object]]:
     """The parts of a gateway that makes pictures. The signing key lies in `folder`."""
 
     def more(config: Config) -> dict[str, object]:
         addresses = Addresses(signing_key(folder / "key"), config.images.url_seconds)
-        return {"pictures": Reader(config.images), "addresses": addresses}
+        return {"pictures": reader or Reader(config.images), "addresses": addresses}
 
     return more
