@@ -5,7 +5,9 @@ import base64
 import re
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
+from http.client import IncompleteRead
 from pathlib import Path
 
 import httpx2 as httpx
@@ -24,7 +26,7 @@ from tests.integration.http.parts import Running, serving
 from tests.unit.pictures.https import loopback, nameless, page
 from tests.unit.pictures.https import serving as https
 
-from penstock.config.schema import Images, Server, Stores
+from penstock.config.schema import Images, Server, Stores, Streams
 from penstock.core.errors import ConfigError, EngineError
 from penstock.core.events import Entry, Image, Progress
 from penstock.core.principals import Principal
@@ -43,6 +45,7 @@ from penstock.pictures.fetching import Fetcher
 from penstock.pictures.keys import signing_key
 from penstock.pictures.reading import Reader
 from penstock.stores.keys import Store
+from penstock.streams.journal import open_log
 from penstock.wire import json
 
 DIALECTS = (
@@ -344,6 +347,48 @@ async def test_a_lost_client_comes_back_for_the_picture(server: Running):
     _, _, rest = await server.ask("POST", GENERATE, asked, **again)
     assert rest.count(b"event: image_generation.completed") == 1
     assert painter(server).stopped == []
+
+
+async def test_pictures_and_their_addresses_outlive_the_server(tmp_path: Path):
+    """From the journal: finished pictures as they were, and an honest end of one that was not."""
+    streams, stuck = Streams(folder=str(tmp_path / "streams")), asyncio.Event()
+    asked = body(stream=True, partial_images=2, response_format="url", n=2)
+
+    @asynccontextmanager
+    async def server(engine: Painter) -> AsyncIterator[Running]:
+        log = await open_log(streams, tmp_path / "streams", now_ms)
+        pictured = with_pictures(tmp_path)
+        async with serving(
+            DIALECTS, engine=engine, more=lambda config: {**pictured(config), "log": log}
+        ) as running:
+            yield running
+
+    async def waits(step: int) -> None:
+        if step == 3:
+            stuck.set()
+            await asyncio.sleep(60)
+
+    async with server(Painter()) as first:
+        _, headers, before = await first.ask("POST", GENERATE, asked)
+        done = headers["penstock-stream"]
+        painter(first).step = waits
+        async with httpx.AsyncClient(timeout=20) as http:
+            url = f"http://127.0.0.1:{first.port}{GENERATE}"
+            async with http.stream("POST", url, content=asked) as answer:
+                cut = answer.headers["penstock-stream"]
+                await stuck.wait()
+    async with server(Painter()) as second:
+        _, _, after = await second.ask("GET", f"/v1/streams/{done}/as/openai_images")
+        port = re.compile(rb"127.0.0.1:\d+")
+        assert port.sub(b"", after) == port.sub(b"", before)
+        for url in re.findall(r'"url":"http://[^/]+([^"]+)"', before.decode()):
+            status, _, data = await second.ask("GET", url)
+            assert (status, opened(data).size in (SIZE, (6, 4))) == (200, True)
+        with pytest.raises(IncompleteRead) as broken:
+            await second.ask("GET", f"/v1/streams/{cut}/as/openai_images")
+    told = broken.value.partial
+    assert told.count(b"event: image_generation.partial_image") == 1
+    assert b'"code":"interrupted"' in told
 
 
 async def test_a_run_is_stopped_before_its_next_step(server: Running):
