@@ -1,6 +1,13 @@
-"""Stock pipelines with random weights: a few thousand numbers, a few milliseconds a step."""
+"""Stock pipelines with random weights: a few thousand numbers, a few milliseconds a step.
+
+    python -m tests.images.tiny KIND FOLDER
+
+makes one, in a process of its own: the tests themselves never import torch. KIND: `text` draws
+from a text, `inpaint` needs a picture and a mask, `prude` has a checker that takes all back.
+"""
 
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -11,7 +18,15 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+)
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 TOKENS = 16
@@ -82,19 +97,45 @@ def unet(channels: int) -> UNet2DConditionModel:
     )
 
 
-def make(folder: Path, *, inpainting: bool = False) -> Path:
-    """A pipeline's folder. `inpainting`: one that needs a picture and a mask."""
+def prude() -> StableDiffusionSafetyChecker:
+    """Finds fault with everything: no likeness to any concept is below -2."""
+    vision = CLIPVisionConfig(
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        image_size=16,
+        patch_size=8,
+    )
+    checker = StableDiffusionSafetyChecker(
+        CLIPConfig(vision_config=vision.to_dict(), projection_dim=8)
+    )
+    for name in ("concept_embeds_weights", "special_care_embeds_weights"):
+        getattr(checker, name).data.fill_(-2)
+    return checker
+
+
+def make(kind: str, folder: Path) -> None:
+    """A pipeline's folder."""
     torch.manual_seed(1)
-    kind = StableDiffusionInpaintPipeline if inpainting else StableDiffusionPipeline
-    pipe = kind(
+    inpainting = kind == "inpaint"
+    made = StableDiffusionInpaintPipeline if inpainting else StableDiffusionPipeline
+    checked = kind == "prude"
+    processor = CLIPImageProcessor(
+        size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
+    )
+    pipe = made(
         vae=vae(),
         text_encoder=text_encoder(),
-        tokenizer=tokenizer(folder.parent / f"{folder.name}-words"),
+        tokenizer=tokenizer(folder.parent / f"words-of-{folder.name}"),
         unet=unet(9 if inpainting else 4),
-        scheduler=DDIMScheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=prude() if checked else None,
+        feature_extractor=processor if checked else None,
+        requires_safety_checker=checked,
     )
     pipe.save_pretrained(folder)
-    return folder
+
+
+if __name__ == "__main__":
+    make(sys.argv[1], Path(sys.argv[2]))
