@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 from penstock.core.errors import ConfigError, EngineError, UnavailableError
@@ -74,8 +75,11 @@ class Process:
 
     def holds(self, ask: Open) -> bool:
         """Whether this pipeline is loaded, as far as is known."""
-        alive = self._process is not None and self._process.returncode is None
-        return alive and self._open == ask
+        return self._alive and self._open == ask
+
+    @property
+    def _alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
 
     @property
     def pid(self) -> int:
@@ -89,7 +93,8 @@ class Process:
         the process died of it.
         """
         self._open = None
-        if self._process is None:
+        if not self._alive:
+            self._forget()
             await self._spawn()
         self._opening = True
         self._send(ask)
@@ -105,12 +110,18 @@ class Process:
                     self._opening = False
                     if report.memory:
                         raise EngineError(f"no memory to load the model: {report.message}")
-                    raise ConfigError(f"the model can't be loaded: {report.message}", param="path")
+                    raise ConfigError(self._hint(ask, report), param="path")
                 if isinstance(report, Opened):
                     self._opening = False
                     self._open = ask
                     yield report.facts
                     return
+
+    def _hint(self, ask: Open, refused: Refused) -> str:
+        why = f"the model can't be loaded: {refused.message}"
+        if Path(ask.source).is_dir() or self._download:
+            return why
+        return f"{why}. `allow_download = true` lets it be fetched from the hub"
 
     async def settled(self, within: float) -> bool:
         """Waits until nothing of an earlier run computes any more, `within` seconds at most.
