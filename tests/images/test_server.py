@@ -75,12 +75,12 @@ class Server:
 
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
-            return answer.read()
+            return bytes(answer.read())
 
     def post(self, path: str) -> bytes:
         request = urllib.request.Request(self.url + path, method="POST")
         with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.read()
+            return bytes(answer.read())
 
     def picture(self, stream: str, blob: dict[str, str]) -> bytes:
         return self.get(f"/v1/streams/{stream}/blobs/{blob['sha256']}")

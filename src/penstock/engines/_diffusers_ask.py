@@ -66,6 +66,7 @@ def draw(request: Request, facts: Facts, config: Config, job: int) -> Draw:
         quality=quality,
         previews=asked.previews,
         preview_every=config.preview_every,
+        preview_seconds=config.preview_seconds,
     )
 
 

@@ -77,6 +77,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(ge=0, description="Steps from one preview to the next; 0: no previews."),
     ] = 1
+    preview_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Least time from one preview to the next. Where a request names their "
+            "number, that holds instead.",
+        ),
+    ] = 0.25
     load: Annotated[
         Literal["start", "first_use"],
         Meta(description="When the default model is loaded. The others are on first use."),

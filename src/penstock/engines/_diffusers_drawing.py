@@ -1,5 +1,6 @@
 """One run on a loaded pipeline: its pictures one after the other, each with a seed of its own."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
@@ -41,6 +42,8 @@ class Drawing:
         self._mask: Image.Image | None = None
         self._done = 0
         self._of = 0
+        self._shown = False
+        self._shown_at = 0.0
 
     def run(self) -> None:
         """Says what happens. Raises `StoppedError`, and whatever a pipeline raises."""
@@ -50,6 +53,7 @@ class Drawing:
             if part:
                 self._pipe = self._loaded.pipe(self._task, self._sampler)
             self._done = part * self._of
+            self._shown, self._shown_at = False, time.monotonic()
             image = self._one(self._ask.seed + part)
             self._finish(part, image)
 
@@ -152,9 +156,9 @@ class Drawing:
     # ── between steps ────────────────────────────────────────────────────────────────────────────
 
     def _on_step(
-        self, pipe: Pipe, step: int, time: object, tensors: Mapping[str, Tensor]
+        self, pipe: Pipe, step: int, timestep: object, tensors: Mapping[str, Tensor]
     ) -> Mapping[str, Tensor]:
-        _ = time
+        _ = timestep
         self._step(pipe, step, tensors.get("latents"))
         return {}
 
@@ -184,11 +188,22 @@ class Drawing:
         self._say(Step(job=self._ask.job, at=at, of=total, preview=shown))
 
     def _is_shown(self, at: int, of: int) -> bool:
-        """Of the last step there is no preview: the picture itself comes next."""
+        """Of the last step there is no preview: the picture itself comes next.
+
+        A picture that is too quick for `preview_seconds` has one, from half of its way on.
+        """
         wanted, every = self._ask.previews, self._ask.preview_every
-        if wanted is None:
-            return bool(every) and at % every == 0 and at < of
-        return any(at == round(k * of / (wanted + 1)) for k in range(1, wanted + 1)) and at < of
+        if at >= of:
+            return False
+        if wanted is not None:
+            return any(at == round(k * of / (wanted + 1)) for k in range(1, wanted + 1))
+        if not every or at % every:
+            return False
+        now = time.monotonic()
+        if now - self._shown_at < self._ask.preview_seconds and (self._shown or at < of / 2):
+            return False
+        self._shown, self._shown_at = True, now
+        return True
 
     def _preview(self, pipe: Pipe, latents: Tensor) -> bytes:
         previews = self._loaded.previews

@@ -35,7 +35,8 @@ class Draw(_Message, frozen=True, kw_only=True):
     """One run. Answered by `Step`, `Drawn`, `Withheld`, and in the end `Over` or `Broke`.
 
     `guidance` and `strength`: `None` is the pipeline's own. `width`, `height`: 0 is the model's
-    own, or the input's. `previews`: how many; `None` is one each `preview_every` steps.
+    own, or the input's. `previews`: how many; `None` is one each `preview_every` steps, with
+    `preview_seconds` at least between two.
     """
 
     job: int
@@ -58,6 +59,7 @@ class Draw(_Message, frozen=True, kw_only=True):
     quality: int = 95
     previews: int | None = None
     preview_every: int = 1
+    preview_seconds: float = 0.0
 
 
 class Stop(_Message, frozen=True, kw_only=True):
