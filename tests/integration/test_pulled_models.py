@@ -165,13 +165,13 @@ async def test_a_created_model_runs_with_what_it_was_created_with(tmp_path: Path
         assert details.system == "You are a pirate."
         assert details.parameters == {"num_predict": 3, "stop": ("xyz",)}
         loaded = (await gateway.find(Query("loaded_models"), LOCAL)).loaded
-        assert [model.card.name for model in loaded] == ["penstock-demo:latest"]
+        assert [model.card.name for model in loaded] == ["pirate:latest"]
         tokens = TokensAsk(model="pirate", text="Hello")
         assert (await gateway.find(Query("tokenize", ask=tokens), LOCAL)).tokens
         await gateway.find(Query("copy_model", ask=CopyAsk("pirate", "captain")), LOCAL)
         await gateway.find(Query("delete_model", "pirate"), LOCAL)
         names = [card.name for card in (await gateway.find(Query("models"), LOCAL)).models]
-        assert names == ["penstock-demo", "captain:latest", "penstock-demo:latest"]
+        assert names == ["penstock-demo", "captain:latest"]
         with pytest.raises(UnknownModelError):
             await gateway.submit(Request(model="pirate", messages=ask.messages), "native", LOCAL)
 

@@ -143,28 +143,37 @@ class Models:
                     param="from",
                 )
             source = _names.full(work.source, "from")
-            async with aclosing(self._ensure(source)) as batches:
-                async for batch in batches:
-                    yield batch
-            base = self._find(source, "from")
+            brought = self._folder.models().get(source)
+            if brought is None:
+                async with aclosing(self._brought(source)) as found:
+                    async for one in found:
+                        if isinstance(one, StoredModel):
+                            brought = one
+                        else:
+                            yield one
+            base = self._find(source, "from") if brought is None else brought
         yield say(f"using already created layer sha256:{base.digest}")
         yield say("writing manifest")
         await self._write(_creating.made(base, name, work, _now()))
 
-    async def _ensure(self, name: str) -> Batches:
-        """Brings a source in, unless it is there."""
+    async def _brought(self, name: str) -> AsyncGenerator[list[Event] | StoredModel]:
+        """Brings in a source that is not there; yields it last, unless it has a name here now.
+
+        One that comes with the package gets none: it is listed anyway, and its content is to go
+        with the last model that was made of it.
+        """
         short = name.removesuffix(":latest")
-        if name in self._folder.models():
-            return
         if short in self._embedded:
-            batches = self._take_in(self._embedded[short], name)
+            path = self._embedded[short]
+            async with aclosing(self._contents.take_in(path)) as found:
+                async for one in found:
+                    yield self._described(short, one, path.name) if isinstance(one, str) else one
         elif _names.on_hub(name) is not None:
-            batches = self._pull(name)
+            async with aclosing(self._pull(name)) as batches:
+                async for batch in batches:
+                    yield batch
         else:
             raise UnknownModelError(f"no model named {short!r} to make one of", param="from")
-        async with aclosing(batches):
-            async for batch in batches:
-                yield batch
 
     async def _of_files(self, files: Mapping[str, str]) -> StoredModel:
         if len(files) != 1:

@@ -360,10 +360,17 @@ async def test_a_model_of_the_embedded_one_and_one_of_that(store: Models):
     await create(store, "one", first)
     await create(store, "two:v2", Fetch(source="one", parameters={"temperature": 0.5}))
     found = {model.name: model for model in await store.models()}
-    assert set(found) == {"one:latest", "two:v2", "penstock-demo:latest"}
+    assert set(found) == {"one:latest", "two:v2"}
+    assert found["one:latest"].origin == "penstock-demo"
     assert found["two:v2"].system == "One."
     assert found["two:v2"].parameters == {"top_k": 5, "stop": ["x"], "temperature": 0.5}
     assert found["two:v2"].origin == "one:latest"
+    # The content has no name of its own, and goes with the last model that is made of it.
+    assert files(store) == [f"{SHA}.gguf"]
+    await store.delete("one")
+    assert files(store) == [f"{SHA}.gguf"]
+    await store.delete("two:v2")
+    assert files(store) == []
 
 
 @pytest.mark.parametrize(
@@ -438,7 +445,7 @@ async def test_another_process_sees_it(tmp_path: Path):
     here, there = models(tmp_path / "models"), models(tmp_path / "models")
     assert await there.models() == ()
     await create(here, "one", Fetch(source="penstock-demo"))
-    names = [model.name for model in await there.models()]
-    assert names == ["one:latest", "penstock-demo:latest"]
+    await create(here, "two", Fetch(source="penstock-demo"))
+    assert [model.name for model in await there.models()] == ["one:latest", "two:latest"]
     await here.delete("one")
-    assert [model.name for model in await there.models()] == ["penstock-demo:latest"]
+    assert [model.name for model in await there.models()] == ["two:latest"]
