@@ -1,5 +1,7 @@
 """Models of the store, from the command line to an answer, by a hub on loopback."""
 
+import asyncio
+import hashlib
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -110,6 +112,14 @@ def asked(serving: Serving, path: str, body: object = None) -> Any:
         return json.loads(answer.read())
 
 
+def digests(serving: Serving, path: str) -> dict[str, str]:
+    return {model["name"]: model["digest"] for model in asked(serving, path)["models"]}
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def test_a_running_server_offers_what_another_process_pulled(hub: Hub, home: Path, tmp_path: Path):
     with serve(tmp_path / "server", f"[paths]\nmodels_folder = '{home}/store'\n") as serving:
         ids = [model["id"] for model in asked(serving, "/v1/models")["data"]]
@@ -120,6 +130,9 @@ def test_a_running_server_offers_what_another_process_pulled(hub: Hub, home: Pat
         answer = asked(serving, "/v1/chat/completions", {"model": NAME, **hello})
         assert answer["model"] == NAME
         assert answer["usage"]["completion_tokens"] > 0
+        # The store knows its own; what lies elsewhere is read in the background.
+        assert digests(serving, "/api/tags")[NAME] == sha256(*hub.files.values())
+        assert digests(serving, "/api/ps")[NAME] == sha256(*hub.files.values())
         ids = [model["id"] for model in asked(serving, "/v1/models")["data"]]
         assert ids[:2] == ["penstock-demo", NAME]
         # A model that nobody names is the binding's own.
@@ -174,6 +187,22 @@ async def test_a_created_model_runs_with_what_it_was_created_with(tmp_path: Path
         assert names == ["penstock-demo", "captain:latest"]
         with pytest.raises(UnknownModelError):
             await gateway.submit(Request(model="pirate", messages=ask.messages), "native", LOCAL)
+
+
+async def test_a_file_of_its_own_is_listed_with_its_digest(tmp_path: Path):
+    config = Config(
+        paths=Paths(models_folder=str(tmp_path / "store")), streams=Streams(log="memory")
+    )
+    async with compose.open_gateway(config, {}) as gateway, asyncio.timeout(60):
+        await gateway.bindings.started(60)
+        while True:
+            # What is cached was asked for while the file was being read.
+            await gateway.bindings.refresh(older_than=0.0)
+            (card,) = (await gateway.find(Query("models"), LOCAL)).models
+            if card.digest is not None:
+                break
+            await asyncio.sleep(0.05)
+    assert card.digest == sha256(DEMO.read_bytes())
 
 
 async def test_aliases_and_bindings_reach_stored_models(tmp_path: Path):

@@ -60,6 +60,7 @@ class Stored:
             msgspec.structs.replace(
                 there[_stem(model)],
                 name=model.name,
+                digest=model.digest,
                 modified=model.modified,
                 license=model.license or there[_stem(model)].license,
             )
