@@ -12,8 +12,9 @@ to the disk and renamed. Everything here blocks on the disk.
 
 import fcntl
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -25,9 +26,12 @@ from penstock.core.stores import StoredModel
 from penstock.wire import json
 
 _ABANDONED_SECONDS: Final = 24 * 3600
+"""Who uploads and then creates, or pulls, names what came within moments, and never after a day."""
 _FORGOTTEN_SECONDS: Final = 14 * _ABANDONED_SECONDS
 _JUST_NOW_NS: Final = 100_000_000
 _SUFFIX: Final = ".json"
+_DIGITS: Final = 64
+_CONTENT: Final = re.compile(rf"[0-9a-f]{{{_DIGITS}}}(-\d{{5}}-of-\d{{5}})?\.gguf")
 
 
 class Folder:
@@ -127,17 +131,63 @@ class Folder:
         """A name for a file that is being written."""
         return self._parts / f"{token_hex(8)}.new"
 
-    def prune(self) -> None:
-        """Forgets uploads that no model was made of and what died while it was written, after a
-        day; parts of downloads that nobody took up again, after two weeks.
+    # ── what nobody needs ────────────────────────────────────────────────────────────────────────
+
+    def claim(self, path: Path) -> bool:
+        """Whether a content or an upload is there; if so, it stays for a day."""
+        if not path.is_file():
+            return False
+        with self.names_locked():
+            return self._use(path)
+
+    def place(self, fresh: Path, target: Path) -> None:
+        """Gives a content its place, for a day if it gets no name. If it is there, `fresh` goes."""
+        with self.names_locked():
+            if self._use(target):
+                fresh.unlink()
+            else:
+                os.utime(fresh)
+                settle(fresh, target)
+
+    def _use(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        # The time of a content that has a name is what engines know it by.
+        if all(model.digest != path.name[:_DIGITS] for model in self.models().values()):
+            os.utime(path)
+        return True
+
+    def collect(self) -> None:
+        """Deletes contents without a name, uploads that no model was made of and what died while
+        it was written, once they are a day old; parts of downloads that nobody took up again,
+        after two weeks.
+
+        Whoever uses a content has claimed it under the lock of the names, so it is not that old;
+        a part in use is locked. Holds among all processes of one folder.
         """
-        now = time.time()
-        for path in (*self._blobs.iterdir(), *self._parts.iterdir()):
-            kept = path.suffix in {".part", ".etag"}
-            with suppress(OSError):
-                age = now - path.stat().st_mtime
-                if age > (_FORGOTTEN_SECONDS if kept else _ABANDONED_SECONDS):
-                    path.unlink()
+        if not self._locks.is_dir():
+            return
+        with self.names_locked():
+            _delete_old(self._uncalled(), _ABANDONED_SECONDS)
+            _delete_old(_inside(self._blobs, "*"), _ABANDONED_SECONDS)
+        _delete_old(_inside(self._parts, "*.new"), _ABANDONED_SECONDS)
+        _delete_old(_inside(self._names, ".*.new"), _ABANDONED_SECONDS)
+        for path in (*_inside(self._parts, "*.part"), *_inside(self._parts, "*.etag")):
+            held = self.try_lock(path.stem)
+            if held is not None:
+                try:
+                    _delete_old([path], _FORGOTTEN_SECONDS)
+                finally:
+                    os.close(held)
+
+    def _uncalled(self) -> list[Path]:
+        """Contents that no name stands for. A name that can't be read may stand for any."""
+        self._looked = -1
+        named = {model.digest for model in self.models().values()}
+        if len(_inside(self._names, "[!.]*" + _SUFFIX)) != len(self.models()):
+            return []
+        contents = (path for path in _inside(self.files, "*") if _CONTENT.fullmatch(path.name))
+        return [path for path in contents if path.name[:_DIGITS] not in named]
 
     # ── locks ────────────────────────────────────────────────────────────────────────────────────
 
@@ -184,6 +234,18 @@ def settle(fresh: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _inside(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
+def _delete_old(paths: Iterable[Path], seconds: float) -> None:
+    now = time.time()
+    for path in paths:
+        with suppress(OSError):
+            if now - path.stat().st_mtime > seconds:
+                path.unlink()
 
 
 def digest(text: str, param: str) -> str:

@@ -71,7 +71,7 @@ class Contents:
             yield _bytes(line, sha256, _size(part), source.size)
             held = await asyncio.to_thread(self._folder.try_lock, sha256)
         try:
-            if not target.is_file():
+            if not await asyncio.to_thread(self._folder.claim, target):
                 async with aclosing(self._download(source, part, line)) as batches:
                     async for batch in batches:
                         yield batch
@@ -101,7 +101,7 @@ class Contents:
             reason = error.message.replace(fresh.name, "the file")
             raise InvalidRequestError(reason, param="model") from error
         fresh.chmod(0o600)
-        settle(fresh, target)
+        self._folder.place(fresh, target)
 
     async def take_in(self, path: Path) -> AsyncGenerator[list[Event] | str]:
         """A copy of a file of this machine; yields its digest last.
@@ -158,9 +158,9 @@ class Contents:
     async def use_blob(self, sha256: str) -> None:
         """Makes an upload a content. Raises `InvalidRequestError`: not there, or no model."""
         target, blob = self._folder.content(sha256), self._folder.blob(sha256)
-        if target.is_file():
+        if await asyncio.to_thread(self._folder.claim, target):
             return
-        if not blob.is_file():
+        if not await asyncio.to_thread(self._folder.claim, blob):
             raise InvalidRequestError(f"there is no blob sha256:{sha256}", param="files")
         await asyncio.to_thread(self._accept, blob, target)
 

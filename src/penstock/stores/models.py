@@ -5,6 +5,7 @@ one store: what one pulls the others offer.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -20,6 +21,7 @@ from penstock.stores._download import Patience, free_bytes
 from penstock.stores._folder import Folder
 from penstock.stores._pulling import Batches, Check, Contents, say
 
+_log = logging.getLogger(__name__)
 MOST_BLOB_BYTES: Final = 256 * 1024**3
 
 
@@ -54,6 +56,16 @@ class Models:
         self._find(name)
         if not await asyncio.to_thread(self._folder.delete, _names.full(name)):
             raise _unknown(name)
+        await self.collect()
+
+    async def collect(self) -> None:
+        """Deletes contents and uploads without a name that are over a day old, and parts of
+        downloads after two weeks; never what another process is about to name.
+        """
+        try:
+            await asyncio.to_thread(self._folder.collect)
+        except OSError as error:
+            _log.warning("old files of the model store stay: %s", error.strerror)
 
     async def copy(self, source: str, destination: str) -> None:
         """Another name for the same. Raises `UnknownModelError`, `InvalidRequestError`."""
@@ -64,7 +76,8 @@ class Models:
     async def has_blob(self, sha256: str) -> bool:
         """Whether a file of this content is there."""
         digest = _folder.digest(sha256, "digest")
-        return self._folder.blob(digest).is_file() or self._folder.content(digest).is_file()
+        # Whoever asks is about to make a model of it.
+        return await asyncio.to_thread(self._claim, digest)
 
     async def put_blob(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
         """Keeps an upload, for a day if no model is made of it.
@@ -73,7 +86,7 @@ class Models:
         disk.
         """
         digest = _folder.digest(sha256, "digest")
-        await asyncio.to_thread(self._make)
+        await self._make()
         await self._contents.put(digest, chunks, MOST_BLOB_BYTES)
 
     async def fetch(self, request: Request) -> AsyncIterator[Sequence[Event]]:
@@ -85,7 +98,7 @@ class Models:
                 param="model",
             )
         name = _names.full(request.model)
-        await asyncio.to_thread(self._make)
+        await self._make()
         work = request.work or Fetch()
         batches = self._create(name, work) if request.task == "create" else self._pull(name)
         async with aclosing(batches):
@@ -99,7 +112,7 @@ class Models:
         Raises `ConfigError` that says what is wrong with the file.
         """
         name = _names.full(name)
-        await asyncio.to_thread(self._make)
+        await self._make()
         async with aclosing(self._take_in(path, name)) as batches:
             async for batch in batches:
                 yield batch
@@ -107,9 +120,14 @@ class Models:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
-    def _make(self) -> None:
-        self._folder.make()
-        self._folder.prune()
+    def _claim(self, sha256: str) -> bool:
+        return any(
+            map(self._folder.claim, (self._folder.content(sha256), self._folder.blob(sha256)))
+        )
+
+    async def _make(self) -> None:
+        await asyncio.to_thread(self._folder.make)
+        await self.collect()
 
     async def _pull(self, name: str) -> Batches:
         wanted = _names.on_hub(name)

@@ -13,6 +13,8 @@ import pytest
 from tests.integration.embedded import DEMO
 from tests.integration.hub import Hub
 
+from penstock import compose
+from penstock.config.schema import Config, Paths, Streams
 from penstock.core import events as ev
 from penstock.core.errors import (
     EngineError,
@@ -425,20 +427,108 @@ async def test_a_name_is_no_path(store: Models, name: str):
             await attempt
 
 
+def aged(path: Path, days: float) -> Path:
+    path.touch()
+    then = time.time() - days * 24 * 3600 - 60
+    os.utime(path, (then, then))
+    return path
+
+
+def everything(root: Path) -> set[str]:
+    kinds = ("blobs", "parts", "files", "names")
+    return {str(path.relative_to(root)) for kind in kinds for path in listed(root / kind)}
+
+
 async def test_what_was_abandoned_is_forgotten(store: Models, hub: Hub):
     root = Path(store.folder).parent
     await pull(store)
-    day = 24 * 3600
-    aged = {"blobs/a": 2, "blobs/b": 0, "parts/c.new": 2, "parts/d.part": 2, "parts/e.part": 15}
-    for name, days in aged.items():
-        (root / name).touch()
-        then = time.time() - days * day - 60
-        os.utime(root / name, (then, then))
-    await pull(store)
-    left = {
-        str(path.relative_to(root)) for kind in ("blobs", "parts") for path in listed(root / kind)
+    kept = everything(root)
+    aged(root / "files" / f"{SHA}.gguf", 99)
+    a, b, c = ("abc"[n] * 64 for n in range(3))
+    left = {f"files/{b}.gguf": 0, "files/mine.gguf": 99, "blobs/b": 0, "parts/d.part": 2}
+    gone = {
+        f"files/{a}.gguf": 2,
+        f"files/{c}-00001-of-00002.gguf": 2,
+        "blobs/a": 2,
+        "parts/c.new": 2,
+        "parts/e.part": 15,
+        "parts/e.etag": 15,
+        "names/.0011.new": 2,
     }
-    assert left == {"blobs/b", "parts/d.part"}
+    for name, days in (left | gone).items():
+        aged(root / name, days)
+    await store.collect()
+    assert everything(root) == kept | left.keys()
+    assert [model.name for model in await store.models()] == [NAME]
+
+
+async def test_it_is_forgotten_with_a_delete_and_at_a_start(tmp_path: Path):
+    root = tmp_path / "models"
+    store = models(root)
+    await create(store, "one", Fetch(source="penstock-demo"))
+    old = root / "files" / f"{'a' * 64}.gguf"
+    aged(old, 2)
+    await store.delete("one")
+    assert files(store) == []
+    aged(old, 2)
+    config = Config(paths=Paths(models_folder=str(root)), streams=Streams(log="memory"))
+    async with compose.open_gateway(config, {}):
+        assert files(store) == []
+
+
+async def test_a_name_that_can_not_be_read_may_stand_for_any_content(store: Models, hub: Hub):
+    root = Path(store.folder).parent
+    await pull(store)
+    (manifest,) = listed(root / "names")
+    written = manifest.read_bytes()
+    manifest.write_bytes(b'{"name": "of a newer version"}')
+    aged(root / "files" / f"{SHA}.gguf", 2)
+    await store.collect()
+    assert files(store) == [f"{SHA}.gguf"]
+    manifest.write_bytes(written)
+    assert [model.name for model in await models(root).models()] == [NAME]
+
+
+async def test_what_is_in_use_elsewhere_stays(store: Models, hub: Hub):
+    """An old content that somebody is about to name, an old part that somebody is fetching."""
+    root = Path(store.folder).parent
+    other = models(root)
+    await create(store, "x", Fetch(source="penstock-demo"))
+    await store.delete("x")
+    content = root / "files" / f"{SHA}.gguf"
+    async with aclosing(fetching(store, Request(model=NAME, task="pull"))) as batches:
+        async for batch in batches:
+            match batch[0]:
+                case ev.Progress(text="pulling manifest"):
+                    # As a pull leaves it that died before it wrote the name.
+                    content.write_bytes(CONTENT)
+                    aged(content, 2)
+                case ev.Progress(text="writing manifest"):
+                    await other.collect()
+                case _:
+                    pass
+    assert [model.name for model in await other.models()] == [NAME]
+    assert hub.ranges == []
+    await store.delete(NAME)
+
+    # The same with an upload, by somebody who first asks whether it is there.
+    await store.put_blob(SHA, chunks(CONTENT))
+    aged(root / "blobs" / SHA, 2)
+    assert await store.has_blob(SHA)
+    await other.collect()
+    await create(store, "mine", Fetch(files={"m.gguf": f"sha256:{SHA}"}))
+    await store.delete("mine")
+
+    hub.pace = 0.05
+    async with aclosing(fetching(store, Request(model=NAME, task="pull"))) as batches:
+        async for batch in batches:
+            event = batch[0]
+            if isinstance(event, ev.Progress) and 0 < event.at < event.of:
+                aged(part(store), 99)
+                await other.collect()
+                assert part(store).exists()
+                hub.pace = 0.0
+    assert content.read_bytes() == CONTENT
 
 
 async def test_another_process_sees_it(tmp_path: Path):
