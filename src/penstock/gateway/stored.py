@@ -115,7 +115,8 @@ class Stored:
 
 
 def _stem(model: StoredModel) -> str:
-    return model.file.removesuffix(".gguf")
+    """What an engine calls it: a content, or the parts of one, by its digest."""
+    return model.digest
 
 
 def _filled(

@@ -1,6 +1,8 @@
 """The store's folder: contents by their digest, a manifest a name, parts of downloads, locks.
 
-    files/SHA256.gguf     a content, once; what an engine serves
+    files/SHA256.gguf     a content, once; what an engine serves. A model in parts has a file each,
+                          SHA256-00001-of-00003.gguf: of what `joined` says, and llama.cpp finds
+                          the others beside the first by their names
     names/NAME.json       a manifest; NAME is percent-encoded
     blobs/SHA256          uploaded, in no model yet
     parts/SHA256.part     not whole yet
@@ -11,10 +13,11 @@ to the disk and renamed. Everything here blocks on the disk.
 """
 
 import fcntl
+import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -88,8 +91,8 @@ class Folder:
                 raise UnknownModelError("the model was deleted meanwhile", param="model")
             before = self.models().get(model.name)
             atomically(self._manifest(model.name), json.encode(model))
-            if before is not None and before.file != model.file:
-                self._drop(before.file)
+            if before is not None and before.digest != model.digest:
+                self._drop(before.digest)
 
     def delete(self, name: str) -> bool:
         """Forgets a name, and its content when that was the last one; false for no such name."""
@@ -98,13 +101,15 @@ class Folder:
             if model is None:
                 return False
             self._manifest(name).unlink(missing_ok=True)
-            self._drop(model.file)
+            self._drop(model.digest)
             return True
 
-    def _drop(self, file: str) -> None:
+    def _drop(self, sha256: str) -> None:
         self._looked = -1
-        if all(model.file != file for model in self.models().values()):
-            (self.files / file).unlink(missing_ok=True)
+        if all(model.digest != sha256 for model in self.models().values()):
+            # The first of several goes first: by that one engines know that there is a model.
+            for path in sorted(_inside(self.files, f"{sha256}*")):
+                path.unlink(missing_ok=True)
 
     def _manifest(self, name: str) -> Path:
         return self._names / (quote(name, safe="") + _SUFFIX)
@@ -114,6 +119,13 @@ class Folder:
     def content(self, sha256: str) -> Path:
         """Where a model's content is, or is to be."""
         return self.files / f"{sha256}.gguf"
+
+    def contents(self, digests: Sequence[str]) -> list[Path]:
+        """The same for a model whose parts, in their order, have these digests."""
+        if len(digests) == 1:
+            return [self.content(digests[0])]
+        name, count = joined(digests), len(digests)
+        return [self.files / f"{name}-{n:05}-of-{count:05}.gguf" for n in range(1, count + 1)]
 
     def blob(self, sha256: str) -> Path:
         """Where an upload is, or is to be."""
@@ -234,6 +246,15 @@ def settle(fresh: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def joined(digests: Sequence[str]) -> str:
+    """The digest that stands for a model's parts: of their digests in their order, each as
+    hexadecimal digits with a newline; the only one's own.
+    """
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{one}\n" for one in digests).encode()).hexdigest()
 
 
 def _inside(folder: Path, pattern: str) -> list[Path]:

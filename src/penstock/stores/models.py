@@ -19,7 +19,7 @@ from penstock.core.stores import StoredModel
 from penstock.stores import _creating, _folder, _names
 from penstock.stores._download import Patience, free_bytes
 from penstock.stores._folder import Folder
-from penstock.stores._pulling import Batches, Check, Contents, say
+from penstock.stores._pulling import Batches, Check, Contents, Taken, say
 
 _log = logging.getLogger(__name__)
 MOST_BLOB_BYTES: Final = 256 * 1024**3
@@ -139,13 +139,14 @@ class Models:
                 param="model",
             )
         yield say("pulling manifest")
-        source = await self._contents.find(wanted)
-        async with aclosing(self._contents.fetch(source)) as batches:
+        sources = await self._contents.find(wanted)
+        async with aclosing(self._contents.fetch(sources)) as batches:
             async for batch in batches:
                 yield batch
         yield say("writing manifest")
-        origin = f"hf.co/{wanted.repo}" + (f":{source.quant}" if source.quant else "")
-        await self._write(self._described(name, source.sha256, origin))
+        quant = sources[0].quant
+        origin = f"hf.co/{wanted.repo}" + (f":{quant}" if quant else "")
+        await self._write(self._described(name, [one.sha256 for one in sources], origin))
 
     async def _create(self, name: str, work: Fetch) -> Batches:
         _creating.check(work)
@@ -185,7 +186,10 @@ class Models:
             path = self._embedded[short]
             async with aclosing(self._contents.take_in(path)) as found:
                 async for one in found:
-                    yield self._described(short, one, path.name) if isinstance(one, str) else one
+                    if isinstance(one, Taken):
+                        yield self._described(short, one.digests, path.name)
+                    else:
+                        yield one
         elif _names.on_hub(name) is not None:
             async with aclosing(self._pull(name)) as batches:
                 async for batch in batches:
@@ -199,27 +203,33 @@ class Models:
         ((name, said),) = files.items()
         sha256 = _folder.digest(said, f"files.{name}")
         await self._contents.use_blob(sha256)
-        return self._described("", sha256, Path(name).name)
+        return self._described("", [sha256], Path(name).name)
 
     async def _take_in(self, path: Path, name: str) -> Batches:
-        sha256 = ""
+        digests: list[str] = []
         async with aclosing(self._contents.take_in(path)) as found:
             async for one in found:
-                if isinstance(one, str):
-                    sha256 = one
+                if isinstance(one, Taken):
+                    digests = one.digests
                 else:
                     yield one
         yield say("writing manifest")
-        await self._write(self._described(name, sha256, path.name))
+        await self._write(self._described(name, digests, path.name))
 
-    def _described(self, name: str, sha256: str, origin: str) -> StoredModel:
-        path = self._folder.content(sha256)
+    def _described(self, name: str, digests: Sequence[str], origin: str) -> StoredModel:
+        """A model of contents that are there: of one, or of its parts in their order."""
+        paths = self._folder.contents(digests)
         try:
-            size = path.stat().st_size
+            size = sum(path.stat().st_size for path in paths)
         except OSError as error:
             raise InternalError("the model was deleted meanwhile") from error
         return StoredModel(
-            name=name, file=path.name, digest=sha256, size=size, modified=_now(), origin=origin
+            name=name,
+            file=paths[0].name,
+            digest=_folder.joined(digests),
+            size=size,
+            modified=_now(),
+            origin=origin,
         )
 
     async def _write(self, model: StoredModel) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import cast
@@ -12,6 +12,7 @@ from typing import cast
 import pytest
 from tests.integration.embedded import DEMO
 from tests.integration.hub import Hub
+from tests.integration.splitting import split
 
 from penstock import compose
 from penstock.config.schema import Config, Paths, Streams
@@ -28,6 +29,7 @@ from penstock.core.errors import (
 )
 from penstock.core.request import Fetch, Request
 from penstock.engines.llamacpp import check_file
+from penstock.stores import _pulling
 from penstock.stores._download import Patience
 from penstock.stores.models import Models
 
@@ -61,6 +63,10 @@ def models(folder: Path, **more: object) -> Models:
 @pytest.fixture
 def store(tmp_path: Path) -> Models:
     return models(tmp_path / "models")
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def fetching(store: Models, request: Request) -> AsyncGenerator[list[ev.Event]]:
@@ -293,7 +299,13 @@ async def test_what_is_no_model_is_not_accepted(store: Models, hub: Hub):
         await pull(store)
     assert files(store) == []
     hub.files = {"demo-Q8_0-00001-of-00002.gguf": CONTENT}
-    with pytest.raises(UnknownModelError, match="split in parts"):
+    with pytest.raises(UnknownModelError, match="no GGUF but parts of split ones"):
+        await pull(store)
+    hub.files["demo-F16.gguf"] = CONTENT
+    with pytest.raises(UnknownModelError, match=r"there is: F16$"):
+        await pull(store)
+    hub.files = {"README": b""}
+    with pytest.raises(UnknownModelError, match="no GGUF file"):
         await pull(store)
 
 
@@ -302,6 +314,124 @@ async def test_an_unreachable_hub(store: Models, hub: Hub, monkeypatch: pytest.M
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(EngineError, match="can't be reached"):
         await pull(store)
+
+
+# ── models in parts ──────────────────────────────────────────────────────────────────────────────
+
+PARTS = split(CONTENT, 3)
+SET = hashlib.sha256("".join(f"{sha256(part)}\n" for part in PARTS).encode()).hexdigest()
+SET_FILES = [f"{SET}-{n:05}-of-00003.gguf" for n in (1, 2, 3)]
+
+
+def in_parts(name: str, parts: Sequence[bytes] = PARTS) -> dict[str, bytes]:
+    count = len(parts)
+    return {f"{name}-{n:05}-of-{count:05}.gguf": part for n, part in enumerate(parts, 1)}
+
+
+@pytest.mark.parametrize("path", ["demo-Q4_K_M", "Q4_K_M/demo-Q4_K_M", "demo.q4_k_m"])
+async def test_a_split_model_is_one_model(store: Models, hub: Hub, path: str):
+    hub.files |= in_parts(path)
+    events = await pull(store, "hf.co/acme/demo:Q4_K_M")
+    said = {e.digest: e.of for e in events if isinstance(e, ev.Progress) and e.digest}
+    assert said == {f"sha256:{sha256(part)}": len(part) for part in PARTS}
+    (model,) = await store.models()
+    assert (model.digest, model.file) == (SET, SET_FILES[0])
+    assert (model.size, model.origin) == (sum(map(len, PARTS)), "hf.co/acme/demo:Q4_K_M")
+    assert sorted(files(store)) == SET_FILES
+    assert [(Path(store.folder) / name).read_bytes() for name in SET_FILES] == PARTS
+    # It is the usual one, though in parts; nothing is fetched twice.
+    await pull(store, "hf.co/acme/demo")
+    assert len(hub.ranges) == 3
+    await store.delete("hf.co/acme/demo")
+    assert sorted(files(store)) == SET_FILES
+    await store.delete("hf.co/acme/demo:Q4_K_M")
+    assert files(store) == []
+
+
+async def test_a_whole_file_is_preferred_and_a_part_that_is_missing_hides_the_others(
+    store: Models, hub: Hub
+):
+    hub.files |= in_parts("demo-split-Q8_0")
+    await pull(store)
+    assert files(store) == [f"{SHA}.gguf"]
+    missing = in_parts("demo-Q4_K_M")
+    del missing["demo-Q4_K_M-00002-of-00003.gguf"]
+    hub.files |= missing
+    with pytest.raises(UnknownModelError, match=r"there is: F16, Q8_0$"):
+        await pull(store, "hf.co/acme/demo:Q4_K_M")
+
+
+async def test_a_split_model_that_was_cut_goes_on_with_the_part_that_is_missing(
+    store: Models, hub: Hub
+):
+    hub.files = in_parts("demo-Q8_0")
+    hub.cut_after, hub.cuts = len(PARTS[2]) + 1, 99
+    bigger = [len(part) > hub.cut_after for part in PARTS]
+    assert bigger.pop() is False
+    assert any(bigger)
+    with pytest.raises(EngineError, match="pull again"):
+        await pull(store)
+    # Engines look for the first, which comes last.
+    there = files(store)
+    assert SET_FILES[2] in there
+    assert SET_FILES[0] not in there
+    assert await store.models() == ()
+    hub.cut_after = None
+    asked = len(hub.ranges)
+    await pull(store)
+    assert len(hub.ranges) == asked + 3 - len(there)
+    assert sorted(files(store)) == SET_FILES
+
+
+async def test_the_room_for_all_parts_is_asked_for_before_the_first(tmp_path: Path, hub: Hub):
+    hub.files = in_parts("demo-Q8_0")
+    enough = max(map(len, PARTS)) + 64 * 1024**2
+    store = models(tmp_path / "models", free=lambda _: enough)
+    with pytest.raises(UnavailableError, match="not enough room"):
+        await pull(store)
+    assert hub.ranges == []
+
+
+async def test_parts_that_wait_for_others_are_not_collected(
+    store: Models, hub: Hub, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(_pulling, "_CLAIM_SECONDS", 0.0)
+    other, root = models(Path(store.folder).parent), Path(store.folder)
+    hub.files = in_parts("demo-Q8_0")
+    async with aclosing(fetching(store, Request(model=NAME, task="pull"))) as batches:
+        async for batch in batches:
+            event = batch[0]
+            if isinstance(event, ev.Progress) and event.digest:
+                # Each was there for long before the next line; the next claims it.
+                await other.collect()
+                for name in files(store):
+                    aged(root / name, 0.999)
+    assert sorted(files(store)) == SET_FILES
+
+
+async def test_a_split_file_of_this_machine_is_taken_in_whole(store: Models, tmp_path: Path):
+    for name, content in in_parts("mine").items():
+        (tmp_path / name).write_bytes(content)
+    first, second = (tmp_path / f"mine-0000{n}-of-00003.gguf" for n in (1, 2))
+    with pytest.raises(InvalidRequestError, match=r"is part 2 .* mine-00001-of-00003\.gguf"):
+        await added(store, second)
+    await added(store, first)
+    (model,) = await store.models()
+    assert (model.digest, sorted(files(store))) == (SET, SET_FILES)
+    second.unlink()
+    with pytest.raises(GatewayError, match=r"no file mine-00002-of-00003\.gguf"):
+        await added(store, first)
+    await store.copy("mine", "other")
+    await store.delete("mine")
+    assert sorted(files(store)) == SET_FILES
+    await store.delete("other")
+    assert files(store) == []
+
+
+async def added(store: Models, path: Path) -> None:
+    async with aclosing(store.add(path, "mine")) as batches:
+        async for _ in batches:
+            continue
 
 
 # ── files, uploads, models of models ─────────────────────────────────────────────────────────────
