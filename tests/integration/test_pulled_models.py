@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from tests.integration.embedded import DEMO
 from tests.integration.hub import Hub
 from tests.integration.serving import Serving, free_port, serve
+from tests.integration.splitting import split
 
 from penstock import compose
 from penstock.cli.__main__ import main
@@ -96,6 +97,45 @@ def test_a_file_is_pulled_under_a_name_of_ones_own(home: Path):
     failed = penstock("pull", str(broken))
     assert failed.exit_code == 1
     assert "broken.gguf is cut off" in failed.stderr
+
+
+def test_a_split_model_is_pulled_asked_and_deleted_as_one(hub: Hub, home: Path):
+    parts = split(DEMO.read_bytes(), 3)
+    files = {f"Q4_K_M/demo-Q4_K_M-{n:05}-of-00003.gguf": part for n, part in enumerate(parts, 1)}
+    hub.files |= files
+    name = "hf.co/acme/demo:Q4_K_M"
+    assert penstock("pull", name).exit_code == 0
+    listed = json.loads(penstock("models", "--json").stdout)
+    cards = {card["name"]: card for card in listed["models"] if card["binding"] == "embedded"}
+    assert list(cards) == ["penstock-demo", name]
+    assert cards[name]["size"] == sum(map(len, parts))
+    shown = json.loads(penstock("show", name, "--json").stdout)
+    assert (shown["size"], shown["digest"]) == (cards[name]["size"], cards[name]["digest"])
+
+    # llama.cpp finds the parts by their names, and they are the model that was split.
+    said = [texts("stream", "-m", model, *GREEDY) for model in ("penstock-demo", name)]
+    assert said[0] == said[1] != ""
+
+    # A file of one's own, and a folder of such, have the same digest.
+    for path, part in files.items():
+        (home / Path(path).name).write_bytes(part)
+    first = home / "demo-Q4_K_M-00001-of-00003.gguf"
+    assert penstock("pull", str(first), "--name", "mine").exit_code == 0
+    assert json.loads(penstock("show", "mine", "--json").stdout)["digest"] == shown["digest"]
+    assert penstock("rm", name).exit_code == 0
+    assert texts("stream", "-m", "mine", *GREEDY) == said[0]
+    assert penstock("rm", "mine").exit_code == 0
+    assert list((home / ".local/share/penstock/models/files").iterdir()) == []
+
+
+GREEDY = ("--json", "--temperature", "0", "What is streaming?")
+
+
+def texts(*words: str) -> str:
+    done = penstock(*words)
+    assert done.exit_code == 0, done.output
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    return "".join(event["text"] for event in events if event["type"] == "text")
 
 
 def test_a_pull_for_machines(hub: Hub, home: Path):
