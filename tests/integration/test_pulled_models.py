@@ -116,15 +116,16 @@ def test_a_split_model_is_pulled_asked_and_deleted_as_one(hub: Hub, home: Path):
     said = [texts("stream", "-m", model, *GREEDY) for model in ("penstock-demo", name)]
     assert said[0] == said[1] != ""
 
-    # A file of one's own, and a folder of such, have the same digest.
+    # Files of one's own are the same content.
     for path, part in files.items():
         (home / Path(path).name).write_bytes(part)
     first = home / "demo-Q4_K_M-00001-of-00003.gguf"
-    assert penstock("pull", str(first), "--name", "mine").exit_code == 0
-    assert json.loads(penstock("show", "mine", "--json").stdout)["digest"] == shown["digest"]
+    assert penstock("pull", str(first)).exit_code == 0
+    mine = "demo-Q4_K_M"
+    assert json.loads(penstock("show", mine, "--json").stdout)["digest"] == shown["digest"]
     assert penstock("rm", name).exit_code == 0
-    assert texts("stream", "-m", "mine", *GREEDY) == said[0]
-    assert penstock("rm", "mine").exit_code == 0
+    assert texts("stream", "-m", mine, *GREEDY) == said[0]
+    assert penstock("rm", mine).exit_code == 0
     assert list((home / ".local/share/penstock/models/files").iterdir()) == []
 
 

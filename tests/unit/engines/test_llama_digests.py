@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.embedded import DEMO, running
+from tests.integration.splitting import split
 
 from penstock.engines import _llama_files, llamacpp
 from penstock.engines._gguf import ModelFile
@@ -86,3 +87,15 @@ async def test_a_listing_reads_a_large_file_only_once_it_was_loaded(
             await asyncio.sleep(0.01)
         assert found[0] == sha256 != found[1]
         assert [one.card.digest for one in await engine.loaded()] == [found[1]]
+
+
+async def test_parts_have_one_digest_between_them(tmp_path: Path) -> None:
+    parts = split(DEMO.read_bytes(), 2)
+    paths = [tmp_path / f"m-0000{n}-of-00002.gguf" for n in (1, 2)]
+    for path, part in zip(paths, parts, strict=True):
+        path.write_bytes(part)
+    lines = "".join(f"{hashlib.sha256(part).hexdigest()}\n" for part in parts)
+    digests = Digests()
+    found = await known(digests, _llama_files.whole(paths[0]))
+    assert found == hashlib.sha256(lines.encode()).hexdigest()
+    await digests.aclose()

@@ -405,7 +405,7 @@ async def test_parts_that_wait_for_others_are_not_collected(
                 # Each was there for long before the next line; the next claims it.
                 await other.collect()
                 for name in files(store):
-                    aged(root / name, 0.999)
+                    aged(root / name, 2)
     assert sorted(files(store)) == SET_FILES
 
 
