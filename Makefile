@@ -4,8 +4,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+TORCH := torch==2.13.*
 
-.PHONY: help setup run check test soak vectors docs bench bench-peers bench-parts lock clean
+.PHONY: help setup setup-images run run-images check test test-images soak vectors docs bench bench-peers bench-parts lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,8 +43,20 @@ CLIENTS := .venvs/langchain/.made .venvs/litellm/.made .venvs/schemathesis/.made
 
 setup: .venv/.run  ## make .venv with the command `penstock`
 
+# torch is in no lock: its builds differ by machine. Without dependencies, since the lock is complete.
+.venv/.images: .venv/.run locks/images.txt tools/torch_size.py
+	@echo "Installing what draws pictures (hashes checked)"
+	@$(INSTALL) --require-hashes --no-deps -r locks/images.txt
+	@$(BIN)/python tools/torch_size.py '$(TORCH)'
+	@$(INSTALL) '$(TORCH)' && touch $@
+
+setup-images: .venv/.images  ## add what draws pictures: diffusers and torch, with its size
+
 run: setup  ## serve the embedded model on 127.0.0.1:9601
 	@$(BIN)/penstock serve
+
+run-images: setup-images  ## serve the demo image model too
+	@$(BIN)/penstock serve --config tools/images.toml
 
 check: .venv/.test  ## format, lint, types, layers, budget
 	@$(BIN)/ruff format --check --quiet src tests tools benchmarks
@@ -55,6 +68,9 @@ check: .venv/.test  ## format, lint, types, layers, budget
 test: .venv/.test $(CLIENTS)  ## the whole suite
 	@tools/system_packages.sh chromium=chromium pg_ctlcluster=postgresql
 	@$(BIN)/python -m pytest -m "not soak"
+
+test-images: .venv/.test setup-images  ## the tests that draw with torch
+	@$(BIN)/python -m pytest -m "images and not soak"
 
 soak: .venv/.test $(CLIENTS)  ## the long runs
 	@$(BIN)/python -m pytest -m soak --timeout 3600

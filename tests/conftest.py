@@ -2,6 +2,7 @@
 
 import os
 import signal
+from importlib.util import find_spec
 
 import pytest
 
@@ -21,3 +22,19 @@ def no_settings_from_outside(
     for name in list(os.environ):
         if name.startswith(("PENSTOCK_", "OPENAI_", "OLLAMA_")):
             monkeypatch.delenv(name)
+
+
+DRAWS = find_spec("torch") is not None and find_spec("diffusers") is not None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that draw need what only `make setup-images` installs."""
+    if not DRAWS:
+        items[:] = [item for item in items if item.get_closest_marker("images") is None]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not DRAWS:
+        terminalreporter.write_line(
+            "The tests that draw pictures were left out: torch isn't installed (make setup-images)"
+        )

@@ -9,10 +9,10 @@ from penstock.cli.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 
-# Two have no wire of their own: `replay` reads the log's format, and `llamacpp` reads with
-# `openai`'s wire what llama.cpp says; the vectors of that are `openai/llamacpp_*`.
-# A run of `comfyui` is many exchanges: its vectors are `tests/vectors/comfyui`.
-WIRELESS = {"comfyui", "llamacpp", "replay"}
+# Three have no wire of their own: `replay` reads the log's format, `llamacpp` reads with `openai`'s
+# wire what llama.cpp says (its vectors are `openai/llamacpp_*`), `diffusers` calls a library. A run
+# of `comfyui` is many exchanges: its vectors are `tests/vectors/comfyui`.
+WIRELESS = {"comfyui", "diffusers", "llamacpp", "replay"}
 
 
 def gaps(root: Path, engines: Iterable[str], dialects: Iterable[str]) -> Iterator[str]:

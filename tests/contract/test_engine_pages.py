@@ -6,12 +6,14 @@ from types import ModuleType
 import pytest
 
 from penstock.core.ports import Timeouts
-from penstock.engines import comfyui, ollama, openai, replay
+from penstock.engines import comfyui, diffusers, ollama, openai, replay
 
 PAGES = Path(__file__).parents[2] / "docs" / "engines"
 
 
-@pytest.mark.parametrize("module", [comfyui, openai, ollama, replay], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [comfyui, diffusers, openai, ollama, replay], ids=lambda m: m.__name__
+)
 def test_settings_and_features_are_on_the_page(module: ModuleType) -> None:
     page = (PAGES / f"{module.__name__.rpartition('.')[2]}.md").read_text()
     config = module.Config(path="x") if module is replay else module.Config()

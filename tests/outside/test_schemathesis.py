@@ -195,7 +195,9 @@ class Published:
         call = vector.call(dialect)
         operation = self.operation(call)
         bodies = operation.get("requestBody", {}).get("content", {})
-        if "application/json" in bodies and not vector.read("refused.json"):
+        form = call.headers.get("content-type", "").startswith("multipart/")
+        asked = bool(call.body) and not form and not vector.read("refused.json")
+        if "application/json" in bodies and asked:
             schema = bodies["application/json"]["schema"]
             yield {"name": f"{vector}/request", "schema": schema, "value": json.loads(call.body)}
         told = answers(operation)

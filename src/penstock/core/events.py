@@ -136,11 +136,15 @@ class Usage(_Event, frozen=True, tag="usage"):
 
 
 class Failed(_Event, frozen=True, tag="failed", gc=False):
-    """Terminal: the stream broke. `code` is one of `core.errors`."""
+    """Terminal: the stream broke. `code` is one of `core.errors`.
+
+    `param`: the field of the request that was wrong, where the engine found one.
+    """
 
     code: str
     message: str
     retryable: bool = False
+    param: str | None = None
 
 
 class Done(_Event, frozen=True, tag="done", gc=False):

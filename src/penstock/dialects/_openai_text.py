@@ -92,8 +92,8 @@ class Encoder:
                 self._usage = event
             case ev.Finish(choice=choice, reason=reason):
                 frames = [self._finish(choice, reason)]
-            case ev.Failed(code=code, message=message):
-                frames = [Frame(error_body(from_code(code, message)))]
+            case ev.Failed(code=code, message=message, param=param):
+                frames = [Frame(error_body(from_code(code, message, param)))]
             case ev.Done(reason=reason):
                 frames = self._end(reason)
             case ev.ReasoningDelta() | ev.ToolCallDelta() | ev.Progress() | ev.Image():

@@ -9,6 +9,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ssl import SSLContext
 from typing import Final
 
 import aiohttp
@@ -22,7 +23,11 @@ _SECONDS: Final = 20.0
 _CHUNK: Final = 64 * 1024
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
-_HEADERS: Final = {"Accept": "image/png, image/jpeg, image/webp", "Accept-Encoding": "identity"}
+_HEADERS: Final = {
+    "Accept": "image/png, image/jpeg, image/webp",
+    "Accept-Encoding": "identity",
+    "User-Agent": "penstock",
+}
 
 Address = IPv4Address | IPv6Address
 
@@ -54,7 +59,7 @@ class Fetcher:
         most: int,
         *,
         allowed: Callable[[Address], bool] = is_public,
-        ssl: aiohttp.Fingerprint | bool = True,
+        ssl: SSLContext | bool = True,
         seconds: float = _SECONDS,
     ) -> None:
         self._most = most

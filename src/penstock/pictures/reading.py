@@ -43,16 +43,19 @@ class Reader:
         """As the port says. Decodes in a thread: a picture may take a second."""
         url = part.url or ""
         if url.startswith("data:"):
-            declared, data = self._decoded(url, param)
-        elif self._bounds.allow_urls:
-            # What a server declares is not the client's word: the content decides.
-            declared, data = "", await self._fetch(url, param)
-        else:
+            return await asyncio.to_thread(self._sent, url, param)
+        if not self._bounds.allow_urls:
             raise InvalidRequestError(
                 f"{param}: addresses of pictures are not fetched here; send the picture itself",
                 param=param,
             )
-        return await asyncio.to_thread(self._looked_at, data, declared, param)
+        data = await self._fetch(url, param)
+        # What a server declares is not the client's word: the content decides.
+        return await asyncio.to_thread(self._looked_at, data, "", param)
+
+    def _sent(self, url: str, param: str) -> Picture:
+        declared, data = self._decoded(url, param)
+        return self._looked_at(data, declared, param)
 
     def _decoded(self, url: str, param: str) -> tuple[str, bytes]:
         head, comma, text = url.removeprefix("data:").partition(",")

@@ -11,18 +11,21 @@ class TestParrot(EngineContract):
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from hashlib import sha256
+from typing import cast
 
 import msgspec
 
 from penstock.core.errors import GatewayError
-from penstock.core.events import TERMINAL, Event, Start
-from penstock.core.ports import Engine
+from penstock.core.events import TERMINAL, Blob, Event, Start
+from penstock.core.ports import Engine, Painter
 from penstock.core.request import Request
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """An engine to try. `request` should be answered with at least a dozen deltas.
+    """An engine to try. `request` should be answered with at least a dozen deltas, or steps of a
+    picture.
 
     `broken` makes an engine whose upstream can't be reached or read; none where nothing can break.
     `seconds`: time for one whole answer.
@@ -34,9 +37,34 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 30.0
 
 
+class Scrapbook:
+    """An `Album` in memory. `kept`: pictures by the SHA-256 of their bytes."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    async def keep(self, data: bytes, media_type: str) -> Blob:
+        """As the port says."""
+        name = sha256(data).hexdigest()
+        self.kept[name] = data
+        return Blob(sha256=name, media_type=media_type, size=len(data))
+
+    async def get(self, blob: Blob) -> bytes:
+        """As the port says."""
+        return self.kept[blob.sha256]
+
+
+def begun(engine: Engine, request: Request) -> AsyncIterator[Sequence[Event]]:
+    """A run, of a request for pictures too; its pictures are kept nowhere."""
+    if request.modality != "image":
+        return engine.stream(request)
+    assert isinstance(engine, Painter)
+    return cast("Painter", engine).paint(request, Scrapbook())
+
+
 async def play(engine: Engine, request: Request) -> list[Sequence[Event]]:
     """Every batch of one run."""
-    return [batch async for batch in engine.stream(request)]
+    return [batch async for batch in begun(engine, request)]
 
 
 def said(batches: Sequence[Sequence[Event]]) -> list[Event]:
@@ -66,7 +94,7 @@ class EngineContract:
 
     async def test_closing_the_stream_ends_it_within_a_second(self, subject: Subject) -> None:
         engine = subject.make()
-        stream = engine.stream(subject.request)
+        stream = begun(engine, subject.request)
         async with asyncio.timeout(subject.seconds):
             await anext(stream)
         async with asyncio.timeout(1):
@@ -75,13 +103,13 @@ class EngineContract:
 
     async def test_cancelling_the_task_ends_it_within_a_second(self, subject: Subject) -> None:
         engine = subject.make()
-        begun = asyncio.Event()
+        running = asyncio.Event()
 
         async def drive() -> None:
-            stream = engine.stream(subject.request)
+            stream = begun(engine, subject.request)
             try:
                 async for _ in stream:
-                    begun.set()
+                    running.set()
                     await asyncio.sleep(0)
             finally:
                 await _close(stream)
@@ -89,7 +117,7 @@ class EngineContract:
         async with asyncio.TaskGroup() as tasks:
             run = tasks.create_task(drive())
             async with asyncio.timeout(subject.seconds):
-                await begun.wait()
+                await running.wait()
             run.cancel()
             async with asyncio.timeout(1):
                 await asyncio.wait([run])

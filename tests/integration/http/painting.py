@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from penstock.config.schema import Config
 from penstock.core.cards import ModelCard
+from penstock.core.errors import GatewayError
 from penstock.core.events import Done, Event, Image, Progress, Usage
 from penstock.core.ports import Album
 from penstock.core.request import IMAGE_FEATURES, ImageAsk, Modality, Request
@@ -33,7 +34,8 @@ async def at_once(_step: int) -> None:
 
 class Painter(Scripted):
     """Draws a disc that grows with each step, in a colour made of the seed; an input is turned into
-    its negative, where the mask is transparent. Waits for `step` before each step.
+    its negative, where the mask is transparent. Waits for `step` before each step. Raises
+    `refusal` in place of that.
     """
 
     description: ClassVar[str] = "draws discs"
@@ -44,6 +46,7 @@ class Painter(Scripted):
     def __init__(self, step: Step = at_once) -> None:
         super().__init__({})
         self.step = step
+        self.refusal: GatewayError | None = None
         self.painted: list[Request] = []
 
     @override
@@ -54,6 +57,8 @@ class Painter(Scripted):
     async def paint(self, request: Request, album: Album) -> AsyncIterator[Sequence[Event]]:
         """As the port says."""
         self.painted.append(request)
+        if self.refusal is not None:
+            raise self.refusal
         asked = request.image or ImageAsk()
         seed = 1 if request.sampling.seed is None else request.sampling.seed
         whole = False
@@ -134,11 +139,13 @@ def opened(data: bytes) -> Pillow.Image:
         return image.copy()
 
 
-def with_pictures(folder: Path) -> Callable[[Config], dict[str, object]]:
+def with_pictures(
+    folder: Path, reader: Reader | None = None
+) -> Callable[[Config], dict[str, object]]:
     """The parts of a gateway that makes pictures. The signing key lies in `folder`."""
 
     def more(config: Config) -> dict[str, object]:
         addresses = Addresses(signing_key(folder / "key"), config.images.url_seconds)
-        return {"pictures": Reader(config.images), "addresses": addresses}
+        return {"pictures": reader or Reader(config.images), "addresses": addresses}
 
     return more

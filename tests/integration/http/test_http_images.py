@@ -3,8 +3,11 @@
 import asyncio
 import base64
 import re
+import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
+from http.client import IncompleteRead
 from pathlib import Path
 
 import httpx2 as httpx
@@ -20,8 +23,10 @@ from tests.integration.http.painting import (
     with_pictures,
 )
 from tests.integration.http.parts import Running, serving
+from tests.unit.pictures.https import loopback, nameless, page
+from tests.unit.pictures.https import serving as https
 
-from penstock.config.schema import Server, Stores
+from penstock.config.schema import Images, Server, Stores, Streams
 from penstock.core.errors import ConfigError, EngineError
 from penstock.core.events import Entry, Image, Progress
 from penstock.core.principals import Principal
@@ -36,8 +41,11 @@ from penstock.dialects import (
 from penstock.gateway import keys as gateway_keys
 from penstock.gateway.addresses import Addresses
 from penstock.gateway.gateway import now_ms
+from penstock.pictures.fetching import Fetcher
 from penstock.pictures.keys import signing_key
+from penstock.pictures.reading import Reader
 from penstock.stores.keys import Store
+from penstock.streams.journal import open_log
 from penstock.wire import json
 
 DIALECTS = (
@@ -197,6 +205,10 @@ async def test_a_long_wait_for_a_whole_answer_is_bridged(server: Running):
     found = value(data)
     assert isinstance(found["data"], list)
     assert opened(decoded(found["data"][0]["b64_json"])).size == SIZE
+    legacy = json.encode({"prompt": "x", "generation_type": "tti"})
+    _, _, data = await server.ask("POST", "/generate", legacy, x_api_key=KEY)
+    assert data.startswith(b" ")
+    assert opened(decoded(str(value(data)["image_base64"]))).size == SIZE
 
 
 # ── addresses ────────────────────────────────────────────────────────────────────────────────────
@@ -337,6 +349,48 @@ async def test_a_lost_client_comes_back_for_the_picture(server: Running):
     assert painter(server).stopped == []
 
 
+async def test_pictures_and_their_addresses_outlive_the_server(tmp_path: Path):
+    """From the journal: finished pictures as they were, and an honest end of one that was not."""
+    streams, stuck = Streams(folder=str(tmp_path / "streams")), asyncio.Event()
+    asked = body(stream=True, partial_images=2, response_format="url", n=2)
+
+    @asynccontextmanager
+    async def server(engine: Painter) -> AsyncIterator[Running]:
+        log = await open_log(streams, tmp_path / "streams", now_ms)
+        pictured = with_pictures(tmp_path)
+        async with serving(
+            DIALECTS, engine=engine, more=lambda config: {**pictured(config), "log": log}
+        ) as running:
+            yield running
+
+    async def waits(step: int) -> None:
+        if step == 3:
+            stuck.set()
+            await asyncio.sleep(60)
+
+    async with server(Painter()) as first:
+        _, headers, before = await first.ask("POST", GENERATE, asked)
+        done = headers["penstock-stream"]
+        painter(first).step = waits
+        async with httpx.AsyncClient(timeout=20) as http:
+            url = f"http://127.0.0.1:{first.port}{GENERATE}"
+            async with http.stream("POST", url, content=asked) as answer:
+                cut = answer.headers["penstock-stream"]
+                await stuck.wait()
+    async with server(Painter()) as second:
+        _, _, after = await second.ask("GET", f"/v1/streams/{done}/as/openai_images")
+        port = re.compile(rb"127.0.0.1:\d+")
+        assert port.sub(b"", after) == port.sub(b"", before)
+        for url in re.findall(r'"url":"http://[^/]+([^"]+)"', before.decode()):
+            status, _, data = await second.ask("GET", url)
+            assert (status, opened(data).size in (SIZE, (6, 4))) == (200, True)
+        with pytest.raises(IncompleteRead) as broken:
+            await second.ask("GET", f"/v1/streams/{cut}/as/openai_images")
+    told = broken.value.partial
+    assert told.count(b"event: image_generation.partial_image") == 1
+    assert b'"code":"interrupted"' in told
+
+
 async def test_a_run_is_stopped_before_its_next_step(server: Running):
     started, steps = asyncio.Event(), []
 
@@ -456,6 +510,89 @@ async def test_lollms_lists_what_makes_pictures(server: Running):
     assert {name for name, models in kinds.items() if models} == {"tti", "i2i"}
     _, _, data = await server.ask("GET", "/api/v1/list_available_models/scripted", x_api_key=KEY)
     assert [one["name"] for one in value(data)["models"]] == ["discs"]  # type: ignore[attr-defined]
+
+
+async def test_lollms_image_client_is_answered(server: Running):
+    """The body of image_client.py; only its binding has another name here."""
+    asked = {
+        "personality": "my_coolbot",
+        "prompt": "Impressionist painting of a cat programmer working late at night",
+        "binding_name": "scripted",
+        "generation_type": "tti",
+        "parameters": {
+            "model": "dall-e-3",
+            "size": "1024x1024",
+            "quality": "standard",
+            "style": "vivid",
+        },
+        "stream": False,
+    }
+    status, _, data = await server.ask(
+        "POST", "/api/v1/generate", json.encode(asked), x_api_key=KEY, accept="*/*"
+    )
+    assert status == 200
+    found = value(data)
+    assert opened(decoded(str(found["image_base64"]))).size == (1024, 1024)
+    assert (found["prompt_used"], found["model"]) == (asked["prompt"], "discs")
+    output = found["output"]
+    assert isinstance(output, list)
+    ignored = output[0]["metadata"]["ignored"]
+    assert sorted(ignored) == ["parameters.model", "parameters.style", "personality"]
+    unknown = json.encode({**asked, "binding_name": "my_dalle_binding"})
+    assert (await server.ask("POST", "/api/v1/generate", unknown, x_api_key=KEY))[0] == 404
+
+
+# ── input pictures by their address ──────────────────────────────────────────────────────────────
+
+
+async def test_a_picture_is_fetched_where_that_is_allowed(tmp_path: Path):
+    bounds = Images(allow_urls=True)
+    fetch = Fetcher(
+        bounds.max_input_bytes, allowed=loopback, ssl=nameless(ssl.PROTOCOL_TLS_CLIENT)
+    ).fetch
+    async with (
+        https({"/a.png": page(picture("red", (8, 4))), "/b.png": page(b"<html>")}) as files,
+        serving(
+            DIALECTS,
+            engine=Painter(),
+            more=with_pictures(tmp_path, Reader(bounds, fetch)),
+        ) as server,
+    ):
+
+        async def edit(path: str) -> tuple[int, bytes]:
+            asked = body(images=[{"image_url": files.url(path)}])
+            status, _, data = await server.ask("POST", "/v1/images/edits", asked)
+            return status, data
+
+        status, data = await edit("/a.png")
+        assert status == 200
+        found = value(data)["data"]
+        assert isinstance(found, list)
+        assert opened(decoded(found[0]["b64_json"])).getpixel((0, 0)) == (0, 255, 255)
+        status, data = await edit("/b.png")
+        assert status == 400
+        assert b'"param":"images[0].image_url"' in data
+        image = {"type": "image", "role": "input_image", "data": files.url("/a.png")}
+        text = {"type": "text", "role": "user_prompt", "data": "x"}
+        asked = {"input_data": [text, image], "generation_type": "i2i"}
+        status, _, data = await server.ask("POST", "/generate", json.encode(asked))
+        assert status == 200
+    assert len(files.asked) == 3
+
+
+async def test_a_private_address_is_not_fetched_even_then(tmp_path: Path):
+    reader = Reader(Images(allow_urls=True))
+    async with (
+        https({"/": page(picture())}) as files,
+        serving(DIALECTS, engine=Painter(), more=with_pictures(tmp_path, reader)) as server,
+    ):
+        for url in (files.url(), "https://127.0.0.1/", "https://no-such-host.invalid/"):
+            asked = body(images=[{"image_url": url}])
+            status, _, data = await server.ask("POST", "/v1/images/edits", asked)
+            assert status == 400
+            assert b'"param":"images[0].image_url"' in data
+        assert files.connections == 0
+        assert painter(server).painted == []
 
 
 # ── who may ──────────────────────────────────────────────────────────────────────────────────────

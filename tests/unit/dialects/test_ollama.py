@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import ollama
 import pytest
 
@@ -334,6 +335,19 @@ def test_models_are_listed():
         "context_length": 4096,
     }
     assert forever["expires_at"].startswith("9999")
+
+
+def test_a_digest_is_the_files_where_it_is_known_and_else_stays_the_same():
+    unknown, known = CARD, msgspec.structs.replace(CARD, digest="ab" * 32)
+    alias = msgspec.structs.replace(unknown, name="other", alias_of=CARD.name)
+    another = msgspec.structs.replace(unknown, size=8)
+    listed = answered("models", models=(unknown, known, alias, another))["models"]
+    said = [one["digest"] for one in listed]
+    assert said[1] == "ab" * 32
+    assert said[0] == said[2] != said[3]
+    assert all(len(one) == 64 and int(one, 16) for one in said)
+    again = answered("loaded_models", loaded=(LoadedModel(card=unknown),))["models"]
+    assert again[0]["digest"] == said[0]
 
 
 def test_a_model_is_shown():

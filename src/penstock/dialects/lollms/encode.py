@@ -118,8 +118,9 @@ class Encoder:
         told = _info(event)
         if event.preview is None or self._request.modality != "image":
             return _frame(told)
-        seen: dict[str, object] = {"preview": PLACE, "mime_type": event.preview.media_type}
-        told = msgspec.structs.replace(told, metadata=told.metadata | seen)
+        kind = event.preview.media_type
+        seen = {"status": event.what, **told.metadata, "preview": PLACE, "mime_type": kind}
+        told = msgspec.structs.replace(told, metadata=seen)
         return _frame(told, (Shown(event.preview),))
 
     def _final(self) -> Frame:

@@ -127,8 +127,11 @@ def details(card: ModelCard) -> Details:
 def digest(card: ModelCard) -> str:
     """64 hexadecimal digits that name this model, as clients show the first twelve of them.
 
-    Of what is known about it: an upstream's file is not ours to hash.
+    The SHA-256 of its file; of what is known about it where nobody has read that (yet): the same
+    digits as long as name, size and time stay.
     """
+    if card.digest is not None:
+        return card.digest
     known = (card.binding, card.alias_of or card.name, card.size, card.modified)
     return sha256(json.encode(known)).hexdigest()
 

@@ -123,8 +123,8 @@ class Encoder:
                 frames = self._release(entry.ms)
                 missing = shortfall(reason, self._made, self._asked.count)
                 frames += [] if missing is None else [_error(missing)]
-            case ev.Failed(code=code, message=message):
-                told = error_object(from_code(code, message))
+            case ev.Failed(code=code, message=message, param=param):
+                told = error_object(from_code(code, message, param))
                 error = shapes.ImageErrorObject(told.type, told.code, told.message, told.param)
                 frames = [*self._release(entry.ms), _error(error)]
             case _:

@@ -98,14 +98,11 @@ class Gallery:
 
 
 def _apart(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
-    """Cut after each entry with a picture, and before the terminal."""
+    """Cut after each entry with a picture. What failed at once is in one piece with its failure."""
     found: list[Sequence[Entry]] = []
     begin = 0
     for n, entry in enumerate(entries, 1):
         event = entry.event
-        if isinstance(event, TERMINAL) and n - 1 > begin:
-            found.append(entries[begin : n - 1])
-            begin = n - 1
         pictured = isinstance(event, Image) or (
             isinstance(event, Progress) and event.preview is not None
         )
