@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.integration.comfy import Comfy
 
 from penstock.core.messages import say
 from penstock.core.ports import Timeouts
-from penstock.core.request import Request, Sampling
-from penstock.engines import llamacpp, ollama, openai, replay
+from penstock.core.request import ImageAsk, Request, Sampling
+from penstock.engines import comfyui, llamacpp, ollama, openai, replay
 from penstock.testing.engines import EngineContract, Subject
 from penstock.testing.upstreams import Connection, Script, scripted
 from penstock.testing.vectors import REQUEST
@@ -42,6 +43,25 @@ class TestOpenai(EngineContract):
                 make=lambda: openai.Engine(openai.Config(url=upstream.url), QUICK),
                 broken=lambda: openai.Engine(openai.Config(url=NOWHERE), QUICK),
                 request=REQUEST,
+            )
+
+
+class TestComfyui(EngineContract):
+    @pytest.fixture
+    async def subject(self) -> AsyncIterator[Subject]:
+        async def paced_steps(_step: int) -> None:
+            await asyncio.sleep(0.005)
+
+        async with Comfy(gate=paced_steps) as upstream:
+            yield Subject(
+                make=lambda: comfyui.Engine(comfyui.Config(url=upstream.url), QUICK),
+                broken=lambda: comfyui.Engine(comfyui.Config(url=NOWHERE), QUICK),
+                request=Request(
+                    model="sdxl.safetensors",
+                    messages=(say("user", "a hill"),),
+                    modality="image",
+                    image=ImageAsk(steps=20),
+                ),
             )
 
 
