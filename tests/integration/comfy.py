@@ -61,6 +61,8 @@ class Comfy:
     asked: list[tuple[str, Json]] = field(default_factory=list)
     interrupts: int = 0
     metadata: set[str] = field(default_factory=set)
+    lost_views: int = 0
+    """How many times a picture breaks off before it comes."""
     messages: bool = True
     """Whether what happens is told to anybody; off: the connection misses it."""
 
@@ -222,6 +224,9 @@ class Comfy:
         data = self.files.get(request.query["filename"])
         if data is None:
             return web.Response(status=404)
+        if self.lost_views and request.transport is not None:
+            self.lost_views -= 1
+            request.transport.abort()
         return web.Response(body=data, content_type="image/png")
 
     async def _upload(self, request: web.Request) -> web.Response:

@@ -303,6 +303,13 @@ async def test_what_ended_while_the_connection_was_lost_is_in_the_history(
     assert events[-1] == Done(reason="stop")
 
 
+async def test_a_picture_that_breaks_off_is_asked_for_again(comfy: Comfy, engine: comfyui.Engine):
+    comfy.lost_views = 2
+    events = await paint(engine, ask())
+    assert events[-1] == Done(reason="stop")
+    assert comfy.lost_views == 0
+
+
 @pytest.mark.parametrize("fails", [True, False])
 async def test_a_failure_while_the_connection_was_lost_is_in_the_history(
     comfy: Comfy, engine: comfyui.Engine, fails: bool

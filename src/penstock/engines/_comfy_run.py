@@ -76,6 +76,21 @@ class Run:
         finally:
             await self._socket.close()
 
+    async def picture(self, file: told.File) -> tuple[bytes, str]:
+        """The bytes of a picture of `past` and their media type, asked for again where the
+        connection is lost.
+        """
+        loop = asyncio.get_running_loop()
+        end, wait = loop.time() + _PATIENCE, _FIRST_WAIT
+        while True:
+            try:
+                return await self._server.picture(file)
+            except GatewayError as error:
+                if not _is_lost(error) or loop.time() + wait > end:
+                    raise
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+
     async def _cancel(self) -> None:
         with suppress(GatewayError, TimeoutError):
             async with asyncio.timeout(_CANCEL_SECONDS):

@@ -21,7 +21,6 @@ from penstock.core.messages import ImagePart
 from penstock.core.ports import Album, Timeouts
 from penstock.core.request import ImageAsk, Modality, Request
 from penstock.core.secrets import Secret
-from penstock.engines._comfy_messages import Past
 from penstock.engines._comfy_run import Run
 from penstock.engines._comfy_server import Server
 from penstock.engines._comfy_workflow import SHIPPED, Value, Workflow, asked
@@ -145,9 +144,8 @@ class Engine:
             async with aclosing(events) as batches:
                 async for batch in batches:
                     yield batch
-            past = run.past or Past()
-            nanoseconds += past.nanoseconds
-            pictures = await self._pictures(past, workflow, values, (album, made))
+            nanoseconds += run.past.nanoseconds if run.past else 0
+            pictures = await self._pictures(run, workflow, values, (album, made))
             made += len(pictures)
             yield pictures
         timings = Timings(generation=nanoseconds) if nanoseconds else None
@@ -212,13 +210,13 @@ class Engine:
         return await self._server.upload(data, name, media_type)
 
     async def _pictures(
-        self, past: Past, workflow: Workflow, values: dict[str, Value], to: tuple[Album, int]
+        self, run: Run, workflow: Workflow, values: dict[str, Value], to: tuple[Album, int]
     ) -> list[Event]:
         album, first = to
         found: list[Event] = []
         seed = values["seed"] if "seed" in workflow.places else None
-        for n, file in enumerate(past.files):
-            data, media_type = await self._server.picture(file)
+        for n, file in enumerate(run.past.files if run.past else ()):
+            data, media_type = await run.picture(file)
             blob = await album.keep(data, media_type)
             width, height = _size(data)
             found.append(
