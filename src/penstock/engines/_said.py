@@ -67,7 +67,9 @@ def message(value: object, mask: Mask = unmasked) -> str:
     for name in _NAMES:
         found = message(value.get(name), mask)
         if found:
-            return found
+            # Automatic1111 and its kin: the exception's class, and its words in `errors`.
+            more = value.get("errors") if name == "error" else None
+            return _line(f"{found}: {more}", mask) if isinstance(more, str) and more else found
     return ""
 
 

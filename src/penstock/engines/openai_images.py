@@ -25,6 +25,7 @@ from penstock.engines import _openai_images_families as _families
 from penstock.engines import _openai_images_wire as _wire
 from penstock.engines._addresses import is_official, versioned
 from penstock.engines._http import Reply, Upstream
+from penstock.engines._image_files import MOST_BYTES
 from penstock.engines._reading import Events
 from penstock.wire import json
 
@@ -132,7 +133,7 @@ class Engine:
             if data.startswith(b"{"):
                 yield await pictures.whole(data + await reply.whole())
                 return
-            events = Events()
+            events = Events(max_line=MOST_BYTES)
             while data:
                 for event in events.feed(data):
                     batch = await pictures.feed(event)
