@@ -56,8 +56,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[
             bool,
             Meta(
-                description="Ask for a stream with pictures of the work in progress. By default "
-                "of the GPT image models, which have it."
+                description="Whether the server is asked to stream. By default the GPT image models "
+                "are, when pictures of the work in progress are wanted."
             ),
         ]
         | None
@@ -189,15 +189,15 @@ class Engine:
         self, request: Request, model: str, family: _families.Family, asked: ImageAsk
     ) -> dict[str, str | int | bool]:
         config = self._config
-        streamed = family.streams if config.stream is None else config.stream
-        previews: int | None = None
-        if streamed:
-            # Nobody who waits for the whole answer has asked to pay for previews.
-            wanted = config.previews if request.stream else 0
-            previews = min(asked.previews if asked.previews is not None else wanted, 3)
+        # Nobody who waits for the whole answer has asked to pay for previews.
+        wanted = config.previews if request.stream else 0
+        if asked.previews is not None:
+            wanted = min(asked.previews, _wire.MOST_PREVIEWS)
+        streamed = family.streams and wanted > 0 if config.stream is None else config.stream
         formats = family.formats
         if config.response_format is not None:
             formats = config.response_format == "b64_json"
+        previews = wanted if streamed else None
         return _wire.body(prompt(request), model, asked, formats=formats, previews=previews)
 
     async def _sent(
