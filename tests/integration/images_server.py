@@ -11,7 +11,6 @@ from typing import Literal
 
 import msgspec
 from aiohttp import web
-
 from tests.contract.image_vectors import PICTURE, Case
 
 Fault = Literal["", "cut", "html", "500", "bad_base64", "no_picture", "silent", "error_event"]

@@ -6,6 +6,8 @@ from io import BytesIO
 
 import pytest
 from PIL import Image as Pillow
+from tests.contract.image_vectors import INPUT, PICTURE, Case, MemoryAlbum, cases, named, png, told
+from tests.integration.images_server import KEY, Fault, ImagesServer, images_server
 
 from penstock.core.errors import (
     BindingDownError,
@@ -24,8 +26,6 @@ from penstock.core.ports import Timeouts
 from penstock.core.request import ImageAsk, Request, Sampling
 from penstock.core.secrets import Secret
 from penstock.engines.openai_images import Config, Engine
-from tests.contract.image_vectors import INPUT, PICTURE, Case, MemoryAlbum, cases, named, png, told
-from tests.integration.images_server import KEY, Fault, ImagesServer, images_server
 
 MASK = png("white")
 STREAM = Case("openai_images", "generation_settings")
