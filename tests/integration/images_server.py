@@ -13,7 +13,9 @@ import msgspec
 from aiohttp import web
 from tests.contract.image_vectors import PICTURE, Case
 
-Fault = Literal["", "cut", "html", "500", "bad_base64", "no_picture", "silent", "error_event"]
+Fault = Literal[
+    "", "cut", "lost", "html", "500", "bad_base64", "no_picture", "silent", "error_event"
+]
 KEY = "sk-images"
 
 
@@ -53,6 +55,9 @@ class ImagesServer:
         data = self.case.answer()
         if self.fault == "silent":
             await asyncio.Event().wait()
+        if self.fault == "lost":
+            assert request.transport is not None
+            request.transport.abort()
         if self.fault == "html":
             return web.Response(text="<html>Welcome to nginx</html>", content_type="text/html")
         if self.fault == "500":
@@ -108,7 +113,8 @@ async def _read(request: web.Request) -> Asked:
     files: list[tuple[str, str, str, bytes]] = []
     for name, value in (await request.post()).items():
         if isinstance(value, web.FileField):
-            files.append((name, value.filename, value.content_type, value.file.read()))
+            with value.file as file:
+                files.append((name, value.filename, value.content_type, file.read()))
         else:
             fields[name] = value
     return Asked(request.path, fields, files)

@@ -164,9 +164,11 @@ class SdWebui:
             raise MemoryError
         self._jobs = int(str(body.get("n_iter", 1)))
         self._steps = int(str(body.get("steps", STEPS)))
-        for self._no in range(self._jobs):
-            self._job = f"Batch {self._no + 1} out of {self._jobs}"
-            for self._step in range(1, self._steps + 1):
+        for no in range(self._jobs):
+            self._no = no
+            self._job = f"Batch {no + 1} out of {self._jobs}"
+            for step in range(1, self._steps + 1):
+                self._step = step
                 if self._interrupted:
                     return
                 if self.gate is not None:

@@ -169,6 +169,7 @@ async def test_no_private_address_is_fetched(
     ("fault", "kind"),
     [
         ("cut", EngineError),
+        ("lost", EngineError),
         ("html", EngineProtocolError),
         ("500", EngineError),
         ("bad_base64", EngineProtocolError),
@@ -182,9 +183,11 @@ async def test_faults(
     if (fault, name) == ("bad_base64", "dalle3_address"):
         name = "dalle2_edit"
     server.case, server.fault = Case("openai_images", name), fault
+    await engine.models()
     with pytest.raises(kind) as caught:
         await painted(engine, ask())
     assert KEY not in caught.value.message
+    assert len(server.asked) == 1  # never sent again: it may have been drawn, and paid for
     server.fault = ""
     assert isinstance((await painted(engine, ask(size=(1024, 1024))))[-1], Done)
 

@@ -107,24 +107,24 @@ async def test_steps_previews_and_the_picture(server: SdWebui, engine: Engine, m
     if mode == "alone":
         await painted(engine, ask("learns that names are nothing here", steps=1))
     album = MemoryAlbum()
-    events = await painted(engine, ask(steps=10, seed=7, guidance_scale=5.5), album)
+    events = await painted(engine, ask(steps=40, seed=7, guidance_scale=5.5), album)
     steps = [e for e in events if isinstance(e, Progress)]
-    assert {step.of for step in steps} == {10}
+    assert {step.of for step in steps} == {40}
     places = [step.at for step in steps]
     assert places == sorted(places)
-    assert 1 < len(places) <= 20
+    assert len(places) > 1
     assert set(previews(events, album)) == {PREVIEW}
     *_, image, usage, done = events
     assert isinstance(image, Image)
     assert (image.seed, image.width, image.height, image.prompt) == (7, 8, 8, None)
     assert album.kept[image.blob.sha256] == FINISHED
-    assert image.made_with["steps"] == 10
+    assert image.made_with["steps"] == 40
     assert usage == Usage(input_tokens=0, output_tokens=0, images=1)
     assert done == Done(reason="stop")
     path, body = server.asked[-1]
     assert path == "/sdapi/v1/txt2img"
     assert str(body.pop("force_task_id")).startswith("task(penstock-")
-    assert body == {"prompt": "a hill", "steps": 10, "seed": 7, "cfg_scale": 5.5}
+    assert body == {"prompt": "a hill", "steps": 40, "seed": 7, "cfg_scale": 5.5}
     assert server.interrupts == []
 
 
@@ -186,7 +186,7 @@ async def test_everything_that_can_be_asked(server: SdWebui, engine: Engine) -> 
 async def test_a_picture_and_a_mask(
     server: SdWebui, engine: Engine, by: str, mask: bytes, grey: int
 ) -> None:
-    given = png("blue", (100, 203))
+    given = png("blue", (102, 203))
     request = ask(inputs=(part(given),), mask=part(mask), mask_by=by, strength=0.4, steps=1)
     await painted(engine, request, MemoryAlbum(given, mask))
     path, body = server.asked[0]
@@ -296,7 +296,7 @@ async def test_a_closed_run_is_interrupted_within_one_step(
         await painted(engine, ask("learns", steps=1))
     async with aclosing(run) as batches:  # type: ignore[type-var]
         async for batch in batches:
-            if any(isinstance(event, Progress) and event.at == 3 for event in batch):
+            if any(isinstance(event, Progress) and event.at == 4 for event in batch):
                 break
     assert server.interrupts == ["closed"]
     server.gate.release()
@@ -348,7 +348,8 @@ async def test_nobody_elses_pictures_are_shown(server: SdWebui, engine: Engine, 
     events = await painted(engine, ask("ours", steps=20), album)
     assert FOREIGN not in album.kept.values()
     waited = [e for e in events if isinstance(e, Progress) and e.what == "queued"]
-    assert "somebody else" in waited[0].text
+    if mode != "alone":  # a server that says nothing of our name says nothing at all at first
+        assert "somebody else" in waited[0].text
     # By name ours are known, though; else nothing is.
     assert bool(previews(events, album)) == (mode == "by name")
     assert isinstance(events[-1], Done)

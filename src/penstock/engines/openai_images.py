@@ -56,8 +56,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[
             bool,
             Meta(
-                description="Whether the server is asked to stream. By default the GPT image models "
-                "are, when pictures of the work in progress are wanted."
+                description="Whether the server is asked to stream. By default the GPT image "
+                "models are, when pictures of the work in progress are wanted."
             ),
         ]
         | None
@@ -93,13 +93,10 @@ class Engine:
     def __init__(self, config: Config, timeouts: Timeouts) -> None:
         self._config = config
         self._timeouts = timeouts
-        self._upstream = Upstream(
-            versioned(config.url),
-            timeouts,
-            key=config.key,
-            headers=config.headers,
-            verify_tls=config.verify_tls,
-        )
+        self._upstream = _upstream(config, timeouts)
+        # Its connections are never used again: what is lost on one that was is sent again, and
+        # the same pictures would be paid for twice.
+        self._drawing = _upstream(config, timeouts)
         self._cards: tuple[float, Sequence[ModelCard]] | None = None
 
     @property
@@ -131,13 +128,14 @@ class Engine:
             yield ()
             data = await _beginning(reply)
             if data.startswith(b"{"):
-                yield await pictures.whole(data + await reply.whole())
+                data += await reply.whole()
+                reply.finished = False
+                yield await pictures.whole(data)
                 return
             events = Events(max_line=MOST_BYTES)
             while data:
                 for event in events.feed(data):
                     batch = await pictures.feed(event)
-                    reply.finished = pictures.ended
                     if batch:
                         yield batch
                     if pictures.ended:
@@ -165,6 +163,7 @@ class Engine:
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._upstream.aclose()
+        await self._drawing.aclose()
 
     def _listed(self, data: bytes | None) -> Sequence[ModelCard]:
         own = self._config.model
@@ -208,10 +207,20 @@ class Engine:
         family: _families.Family,
     ) -> AbstractAsyncContextManager[Reply]:
         if not asked.inputs:
-            return self._upstream.post("images/generations", json.encode(fields), _ACCEPT)
+            return self._drawing.post("images/generations", json.encode(fields), _ACCEPT)
         files = await _wire.files(asked, album, png_only=family.name == "dall-e-2")
         media_type, form = _multipart.form(_wire.form_fields(fields), files)
-        return self._upstream.post("images/edits", form, _ACCEPT, media_type=media_type)
+        return self._drawing.post("images/edits", form, _ACCEPT, media_type=media_type)
+
+
+def _upstream(config: Config, timeouts: Timeouts) -> Upstream:
+    return Upstream(
+        versioned(config.url),
+        timeouts,
+        key=config.key,
+        headers=config.headers,
+        verify_tls=config.verify_tls,
+    )
 
 
 def _inputs(family: _families.Family) -> tuple[Modality, ...]:

@@ -97,12 +97,12 @@ class Engine:
     def __init__(self, config: Config, timeouts: Timeouts) -> None:
         self._config = config
         self._timeouts = timeouts
-        self._upstream = Upstream(
-            config.url.rstrip("/").removesuffix("/sdapi/v1"),
-            timeouts,
-            headers=_headers(config),
-            verify_tls=config.verify_tls,
-        )
+        url = config.url.rstrip("/").removesuffix("/sdapi/v1")
+        headers, verify = _headers(config), config.verify_tls
+        self._upstream = Upstream(url, timeouts, headers=headers, verify_tls=verify)
+        # Its connections are never used again: what is lost on one that was is sent again, and
+        # the same thing would be drawn twice.
+        self._drawing = Upstream(url, timeouts, headers=headers, verify_tls=verify)
         self._server = Server(self._upstream)
         self._slots = Slots(1, config.max_queue, lambda: None)
         self._facts: tuple[float, _wire.Facts] | None = None
@@ -145,6 +145,7 @@ class Engine:
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._upstream.aclose()
+        await self._drawing.aclose()
 
     # ── what is asked ────────────────────────────────────────────────────────────────────────────
 
@@ -224,10 +225,12 @@ class Engine:
     async def _post(self, path: str, body: bytes) -> bytes | GatewayError:
         """Raises nothing, as `beside` wants it. It lasts as long as the drawing."""
         try:
-            async with self._upstream.post(path, body, "application/json", waits=False) as reply:
+            async with self._drawing.post(path, body, "application/json", waits=False) as reply:
                 if "html" in reply.media_type:
                     return EngineProtocolError("the upstream answered with a web page")
-                return await reply.whole()
+                data = await reply.whole()
+                reply.finished = False
+                return data
         except GatewayError as error:
             return error
 
