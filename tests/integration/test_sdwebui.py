@@ -8,7 +8,16 @@ from io import BytesIO
 
 import pytest
 from PIL import Image as Pillow
-from tests.contract.image_vectors import INPUT, Case, MemoryAlbum, cases, named, png, told
+from tests.contract.image_vectors import (
+    INPUT,
+    Case,
+    MemoryAlbum,
+    base64,
+    cases,
+    named,
+    png,
+    told,
+)
 from tests.integration.sdwebui_server import (
     FINISHED,
     FOREIGN,
@@ -191,8 +200,7 @@ async def test_a_picture_and_a_mask(
     await painted(engine, request, MemoryAlbum(given, mask))
     path, body = server.asked[0]
     assert path == "/sdapi/v1/img2img"
-    (init,) = body["init_images"]  # type: ignore[misc]
-    assert b64decode(init) == given
+    assert body["init_images"] == [base64(given)]
     assert (body["width"], body["height"], body["denoising_strength"]) == (104, 200, 0.4)
     assert (body["inpainting_mask_invert"], body["inpainting_fill"]) == (0, 1)
     with Pillow.open(BytesIO(b64decode(str(body["mask"])))) as sent:
