@@ -6,14 +6,13 @@ from types import ModuleType
 import pytest
 
 from penstock.core.ports import Timeouts
-from penstock.engines import comfyui, diffusers, ollama, openai, replay
+from penstock.engines import comfyui, diffusers, ollama, openai, openai_images, replay, sdwebui
 
 PAGES = Path(__file__).parents[2] / "docs" / "engines"
+PAGED = [comfyui, diffusers, ollama, openai, openai_images, replay, sdwebui]
 
 
-@pytest.mark.parametrize(
-    "module", [comfyui, diffusers, openai, ollama, replay], ids=lambda m: m.__name__
-)
+@pytest.mark.parametrize("module", PAGED, ids=lambda m: m.__name__)
 def test_settings_and_features_are_on_the_page(module: ModuleType) -> None:
     page = (PAGES / f"{module.__name__.rpartition('.')[2]}.md").read_text()
     config = module.Config(path="x") if module is replay else module.Config()

@@ -134,13 +134,22 @@ class Upstream:
         return text
 
     @asynccontextmanager
-    async def post(self, path: str, body: bytes, accept: str) -> AsyncIterator[Reply]:
-        """Sends a JSON body. Raises before it yields for everything but HTTP 200.
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        accept: str,
+        *,
+        media_type: str = "application/json",
+        waits: bool = True,
+    ) -> AsyncIterator[Reply]:
+        """Sends a body. Raises before it yields for everything but HTTP 200.
 
-        Leaving the block closes the connection at once, unless the reply is `finished`.
+        Leaving the block closes the connection at once, unless the reply is `finished`. `waits`:
+        for the status as long as for a first token; not, where the caller has clocks of its own.
         """
-        headers = {"Content-Type": "application/json", "Accept": accept}
-        answer = await self._request("POST", path, body, headers)
+        headers = {"Content-Type": media_type, "Accept": accept}
+        answer = await self._request("POST", path, body, headers, waits=waits)
         reply = Reply(answer, self.address)
         try:
             if answer.status != 200:
@@ -193,9 +202,15 @@ class Upstream:
         await self._carrier.aclose()
 
     async def _request(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        waits: bool = True,
     ) -> Answer:
-        limit = self._timeouts.connect + self._timeouts.first_token
+        limit = self._timeouts.connect + self._timeouts.first_token if waits else None
         with our_errors(self.address):
             async with asyncio.timeout(limit):
                 return await self._carrier.send(method, path, headers, body)

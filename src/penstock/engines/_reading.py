@@ -14,11 +14,11 @@ class Events:
 
     A read that holds whole events of one `data:` line each, which is what servers send, is split
     without looking at its lines; anything else goes through the general decoder, until a read ends
-    with an event.
+    with an event. `max_line` bounds an event of several reads, in bytes.
     """
 
-    def __init__(self) -> None:
-        self._lines = Lines()
+    def __init__(self, max_line: int = 16 * 1024 * 1024) -> None:
+        self._lines = Lines(max_line)
         self._decoder = Decoder()
         self._clean = False  # at the very beginning a byte order mark may come
         self._begun = False

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from penstock.core.errors import (
     EngineError,
     EngineProtocolError,
@@ -15,10 +17,19 @@ from penstock.wire import json
 
 Mask = Callable[[str], str]
 _LONGEST: Final = 600
+_LONGEST_NAME: Final = 80
 _RATE: Final = ("rate_limit", "overloaded", "insufficient_quota", "too_many_requests")
 _REFUSED: Final = {"invalid_request_error", "400", "401", "403", "authentication_error"}
 _NAMES: Final = ("error", "message", "detail", "msg", "error_message", "error_description")
 _CONTROL: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+class _Blame(msgspec.Struct, frozen=True):
+    param: str | None = None
+
+
+class _Blaming(msgspec.Struct, frozen=True):
+    error: _Blame
 
 
 def unmasked(text: str) -> str:
@@ -36,6 +47,15 @@ def words(body: bytes, mask: Mask = unmasked) -> str:
         return "" if text.lstrip().startswith("<") else _line(text, mask)
 
 
+def param(body: bytes) -> str | None:
+    """The field that an error body blames, in the shape of OpenAI's."""
+    try:
+        found = json.decode(body, _Blaming, EngineProtocolError).error.param
+    except EngineProtocolError:
+        return None
+    return found if found and found.isprintable() and len(found) <= _LONGEST_NAME else None
+
+
 def message(value: object, mask: Mask = unmasked) -> str:
     """The same for a value that is already decoded."""
     if isinstance(value, str):
@@ -47,7 +67,9 @@ def message(value: object, mask: Mask = unmasked) -> str:
     for name in _NAMES:
         found = message(value.get(name), mask)
         if found:
-            return found
+            # Automatic1111 and its kin: the exception's class, and its words in `errors`.
+            more = value.get("errors") if name == "error" else None
+            return _line(f"{found}: {more}", mask) if isinstance(more, str) and more else found
     return ""
 
 

@@ -140,7 +140,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, mask: _said.Ma
         found = _by_hundred(status)
     ours, text = found
     wait = retry_after(headers.get("Retry-After"))
-    return ours(f"{text}: {said}" if said else text, retry_after=wait)
+    blamed = _said.param(body) if issubclass(ours, InvalidRequestError) else None
+    return ours(f"{text}: {said}" if said else text, param=blamed, retry_after=wait)
 
 
 def _by_hundred(status: int) -> tuple[type[GatewayError], str]:

@@ -1,10 +1,8 @@
 """Any server that speaks OpenAI's chat completions: clouds, LLMaaS, vLLM, llama-server."""
 
-import re
 from collections.abc import AsyncIterator, Sequence
 from time import monotonic
 from typing import Annotated, ClassVar, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +20,7 @@ from penstock.core.queries import EmbedAsk, Embedded, TokensAsk
 from penstock.core.request import Modality, Request
 from penstock.core.secrets import Secret
 from penstock.engines import _openai_asks, _openai_models, _raw_body
+from penstock.engines._addresses import is_official, unversioned, versioned
 from penstock.engines._http import Reply, Upstream
 from penstock.engines._openai_wire import Chunks, body
 from penstock.engines._reading import Events
@@ -120,7 +119,7 @@ class Engine:
     def __init__(self, config: Config, timeouts: Timeouts) -> None:
         self._config = config
         self._upstream = Upstream(
-            _versioned(config.url),
+            versioned(config.url),
             timeouts,
             key=config.key,
             headers=config.headers,
@@ -128,7 +127,7 @@ class Engine:
         )
         # The tokenizer's routes stand beside the API, not in it.
         self._root = Upstream(
-            _unversioned(config.url),
+            unversioned(config.url),
             timeouts,
             key=config.key,
             headers=config.headers,
@@ -256,21 +255,11 @@ def _renamed(config: Config) -> dict[str, str]:
 
 
 def _official(config: Config) -> bool:
-    return urlsplit(config.url).hostname == "api.openai.com"
+    return is_official(config.url)
 
 
 def _ours(name: str) -> str:
     return "repeat_penalty" if name == "repetition_penalty" else name
-
-
-def _unversioned(url: str) -> str:
-    return re.sub(r"/v\d+[a-z]*/?$", "", url.rstrip("/"))
-
-
-def _versioned(url: str) -> str:
-    """With the version that OpenAI's routes begin with, unless the path already has one."""
-    url = url.rstrip("/")
-    return url if re.search(r"/v\d+[a-z]*(/|$)", urlsplit(url).path) else f"{url}/v1"
 
 
 async def _beginning(reply: Reply) -> bytes:
