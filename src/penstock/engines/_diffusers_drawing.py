@@ -87,7 +87,11 @@ class Drawing:
             arguments[_STEPS_CALLED] = self._on_step
         else:
             self._watch_scheduler()
-        found = cast("Callable[..., object]", self._pipe)(**arguments)
+        try:
+            found = cast("Callable[..., object]", self._pipe)(**arguments)
+        finally:
+            # A run that was stopped or broke would leave on the GPU what offloading put there.
+            self._pipe.maybe_free_model_hooks()
         if any(getattr(found, "nsfw_content_detected", None) or ()):
             return None
         image = cast("list[Image.Image]", getattr(found, "images"))[0]  # noqa: B009

@@ -88,7 +88,7 @@ class Process:
         return self._process.pid if self._process is not None else 0
 
     async def opened(self, ask: Open) -> AsyncGenerator[None]:
-        """Loads a pipeline; says at once, and now and then, that it lasts. Then `facts` says what it can do.
+        """Loads a pipeline; says at once, and now and then, that it lasts. Then there are `facts`.
 
         Whoever leaves in the middle leaves the loading to be finished, for the next who comes.
         Raises `ConfigError` for one that can't be loaded, `EngineError` for lack of memory or when
