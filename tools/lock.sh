@@ -14,6 +14,6 @@ for package in torch jinja2 markupsafe mpmath networkx setuptools sympy; do
 done
 echo "torch ; sys_platform == 'none'" | compile images.txt --extra diffusers --override - $without \
     --constraint locks/test.txt pyproject.toml
-for client in langchain litellm; do
+for client in ${CLIENTS:-langchain litellm schemathesis}; do
     compile "clients-$client.txt" --group "clients-$client"
 done

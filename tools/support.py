@@ -20,8 +20,8 @@ from penstock.core import events as ev
 from penstock.core.errors import ConfigError, GatewayError
 from penstock.core.ports import Call, Dialect
 from penstock.core.request import Request, features
-from penstock.testing.dialects import DialectVector, dialect_vectors, streamed
-from penstock.wire import json
+from penstock.testing.cases import DialectVector, dialect_vectors, streamed
+from penstock.wire import json, pictures
 
 ROOT: Final = Path(__file__).parents[1]
 VECTORS: Final = ROOT / "tests/vectors"
@@ -80,6 +80,17 @@ ASKED: Final[Mapping[str, Callable[[Request], bool]]] = {
     "session": lambda r: r.session is not None,
     "personality": lambda r: r.personality is not None,
     "functions of the server": lambda r: bool(r.functions),
+    "pictures to be made": lambda r: r.modality == "image",
+    "their size": lambda r: r.image is not None and r.image.size is not None,
+    "several of them": lambda r: r.image is not None and r.image.count > 1,
+    "steps, guidance, what not to draw": lambda r: (
+        r.image is not None
+        and r.image.steps is not None
+        and r.image.guidance_scale is not None
+        and r.image.negative_prompt is not None
+    ),
+    "pictures to start from": lambda r: r.image is not None and bool(r.image.inputs),
+    "a mask": lambda r: r.image is not None and r.image.mask is not None,
 }
 """What a request may ask for."""
 
@@ -92,6 +103,8 @@ SAID: Final = (
     "logprobs",
     "usage",
     "progress",
+    "a picture",
+    "a preview of one",
     "end: stop",
     "end: length",
     "end: tool calls",
@@ -111,6 +124,8 @@ def spoken(vector: DialectVector) -> dict[str, list[bytes]]:
             calls[entry.event.part] = entry.event.name.encode()
         for feature, traces in _traces(entry.event):
             found.setdefault(feature, []).extend(traces)
+        for feature, blob in _pictures(entry.event):
+            found.setdefault(feature, []).extend(_picture_traces(vector, blob))
     if calls:
         found["a tool call"] = list(calls.values())
     if len(calls) > 1:
@@ -129,13 +144,28 @@ def _traces(event: ev.Event) -> Iterable[tuple[str, list[bytes]]]:
         case ev.Usage(input_tokens=read, output_tokens=written):
             yield "usage", [b":%d" % (read + written), b":%d" % written]
         case ev.Progress(text=text, what=what):
-            yield "progress", [_inner(text) if text else what.encode()]
+            # A letter is found anywhere.
+            yield "progress", [_inner(text) if len(text) > 2 else what.encode()]
         case ev.Done(reason=reason):
             yield f"end: {reason.replace('_', ' ')}", [b""]
         case ev.Failed(message=message):
             yield "end: failed", [_inner(message)]
         case _:
             pass
+
+
+def _pictures(event: ev.Event) -> Iterable[tuple[str, ev.Blob]]:
+    if isinstance(event, ev.Image):
+        yield "a picture", event.blob
+    if isinstance(event, ev.Progress) and event.preview is not None:
+        yield "a preview of one", event.preview
+
+
+def _picture_traces(vector: DialectVector, blob: ev.Blob) -> list[bytes]:
+    """Its base64, or its address."""
+    file = vector.folder / "blobs" / blob.sha256
+    address = [f"/{blob.sha256}?".encode()]
+    return [pictures.base64(file.read_bytes()), *address] if file.exists() else address
 
 
 def _inner(text: str) -> bytes:
@@ -176,6 +206,8 @@ def asked_table(dialect: Dialect) -> dict[str, str]:
     """Feature to its cell."""
     found = dict.fromkeys(ASKED, "")
     for vector in dialect_vectors(VECTORS, dialect.name):
+        if vector.read("refused.json") is not None or vector.read("elsewhere.json") is not None:
+            continue
         request = dialect.parse(vector.call(dialect))
         if isinstance(request, Request):  # On such a route Ollama's clients also load a model.
             found |= {name: "yes" for name, asks in ASKED.items() if asks(request)}

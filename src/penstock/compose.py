@@ -71,6 +71,7 @@ async def open_gateway(
     check_names(config, found)
     speakers = personalities.load(config)
     own = load_own_code(config, personalities.scripts(config), speakers)
+    await store.collect()
     log = await _open_log(config, metrics)
     parts = Parts(
         config=config,

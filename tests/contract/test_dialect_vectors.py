@@ -8,13 +8,8 @@ import pytest
 from penstock import registry
 from penstock.core import events as ev
 from penstock.core.ports import Dialect
-from penstock.testing.dialects import (
-    DialectContract,
-    DialectVector,
-    Subject,
-    VectorContract,
-    dialect_vectors,
-)
+from penstock.testing.cases import DialectVector, dialect_vectors
+from penstock.testing.dialects import DialectContract, Subject, VectorContract
 from penstock.testing.elsewhere import ElsewhereContract
 
 ROOT = Path(__file__).parents[1] / "vectors"
@@ -81,3 +76,10 @@ def test_one_case_is_long_and_ends_badly(name: str) -> None:
 @pytest.mark.parametrize("vector", dialect_vectors(ROOT), ids=str)
 def test_every_case_names_its_source(vector: DialectVector) -> None:
     assert len(vector.read("source.txt") or b"") > 20
+
+
+@pytest.mark.parametrize("name", sorted(registry.names("dialects")))
+def test_every_route_has_a_case(name: str) -> None:
+    dialect = _dialect(name)
+    asked = {vector.call(dialect).route for vector in dialect_vectors(ROOT, name)}
+    assert set(dialect.routes) <= asked

@@ -10,6 +10,7 @@ from typing import cast
 
 import msgspec
 import pytest
+import requests
 from tests.integration.serving import (
     END,
     FINISH,
@@ -111,6 +112,14 @@ def test_a_key_from_its_making_to_its_end(server: Serving):
     status, _, body = ask(server, alice, path="lollms")
     assert status == 403
     assert "'lollms'" in body
+    # Nor does a stream told anew speak what the key may not.
+    place = f"{server.url}/v1/streams/{headers['penstock-stream']}"
+    told = {
+        how: requests.get(place + how, headers={"X-API-Key": alice}, timeout=SECONDS)
+        for how in ("", "/as/openai_completions", "/as/lollms")
+    }
+    assert [answer.status_code for answer in told.values()] == [200, 200, 403]
+    assert "'lollms'" in told["/as/lollms"].text
 
     keys(server.folder, "create", "alice", ok=False)
     keys(server.folder, "revoke", "alice")

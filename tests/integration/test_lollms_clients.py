@@ -356,6 +356,10 @@ def test_what_nothing_here_makes_is_501_by_name(
 ):
     for stream in (True, False):
         asked = prompt("Hi", generation_type=kind, stream=stream)
+        if kind == "i2i":
+            text = {"type": "text", "role": "user_prompt", "data": "Hi"}
+            image = {"type": "image", "role": "input_image", "data": "aGk="}
+            asked["input_data"] = [text, image]
         reply = session.post(server.url + "/api/v1/generate", json=asked, timeout=30)
         assert reply.status_code == 501
         named = session.post(

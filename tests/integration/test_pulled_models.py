@@ -1,5 +1,7 @@
 """Models of the store, from the command line to an answer, by a hub on loopback."""
 
+import asyncio
+import hashlib
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from click.testing import CliRunner, Result
 from tests.integration.embedded import DEMO
 from tests.integration.hub import Hub
 from tests.integration.serving import Serving, free_port, serve
+from tests.integration.splitting import split
 
 from penstock import compose
 from penstock.cli.__main__ import main
@@ -96,6 +99,46 @@ def test_a_file_is_pulled_under_a_name_of_ones_own(home: Path):
     assert "broken.gguf is cut off" in failed.stderr
 
 
+def test_a_split_model_is_pulled_asked_and_deleted_as_one(hub: Hub, home: Path):
+    parts = split(DEMO.read_bytes(), 3)
+    files = {f"Q4_K_M/demo-Q4_K_M-{n:05}-of-00003.gguf": part for n, part in enumerate(parts, 1)}
+    hub.files |= files
+    name = "hf.co/acme/demo:Q4_K_M"
+    assert penstock("pull", name).exit_code == 0
+    listed = json.loads(penstock("models", "--json").stdout)
+    cards = {card["name"]: card for card in listed["models"] if card["binding"] == "embedded"}
+    assert list(cards) == ["penstock-demo", name]
+    assert cards[name]["size"] == sum(map(len, parts))
+    shown = json.loads(penstock("show", name, "--json").stdout)
+    assert (shown["size"], shown["digest"]) == (cards[name]["size"], cards[name]["digest"])
+
+    # llama.cpp finds the parts by their names, and they are the model that was split.
+    said = [texts("stream", "-m", model, *GREEDY) for model in ("penstock-demo", name)]
+    assert said[0] == said[1] != ""
+
+    # Files of one's own are the same content.
+    for path, part in files.items():
+        (home / Path(path).name).write_bytes(part)
+    first = home / "demo-Q4_K_M-00001-of-00003.gguf"
+    assert penstock("pull", str(first)).exit_code == 0
+    mine = "demo-Q4_K_M"
+    assert json.loads(penstock("show", mine, "--json").stdout)["digest"] == shown["digest"]
+    assert penstock("rm", name).exit_code == 0
+    assert texts("stream", "-m", mine, *GREEDY) == said[0]
+    assert penstock("rm", mine).exit_code == 0
+    assert list((home / ".local/share/penstock/models/files").iterdir()) == []
+
+
+GREEDY = ("--json", "--temperature", "0", "What is streaming?")
+
+
+def texts(*words: str) -> str:
+    done = penstock(*words)
+    assert done.exit_code == 0, done.output
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    return "".join(event["text"] for event in events if event["type"] == "text")
+
+
 def test_a_pull_for_machines(hub: Hub, home: Path):
     events = [json.loads(line) for line in penstock("pull", "--json", NAME).stdout.splitlines()]
     assert events[0] == {"type": "progress", "what": "fetching", "text": "pulling manifest"}
@@ -110,6 +153,14 @@ def asked(serving: Serving, path: str, body: object = None) -> Any:
         return json.loads(answer.read())
 
 
+def digests(serving: Serving, path: str) -> dict[str, str]:
+    return {model["name"]: model["digest"] for model in asked(serving, path)["models"]}
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def test_a_running_server_offers_what_another_process_pulled(hub: Hub, home: Path, tmp_path: Path):
     with serve(tmp_path / "server", f"[paths]\nmodels_folder = '{home}/store'\n") as serving:
         ids = [model["id"] for model in asked(serving, "/v1/models")["data"]]
@@ -120,6 +171,9 @@ def test_a_running_server_offers_what_another_process_pulled(hub: Hub, home: Pat
         answer = asked(serving, "/v1/chat/completions", {"model": NAME, **hello})
         assert answer["model"] == NAME
         assert answer["usage"]["completion_tokens"] > 0
+        # The store knows its own; what lies elsewhere is read in the background.
+        assert digests(serving, "/api/tags")[NAME] == sha256(*hub.files.values())
+        assert digests(serving, "/api/ps")[NAME] == sha256(*hub.files.values())
         ids = [model["id"] for model in asked(serving, "/v1/models")["data"]]
         assert ids[:2] == ["penstock-demo", NAME]
         # A model that nobody names is the binding's own.
@@ -165,15 +219,31 @@ async def test_a_created_model_runs_with_what_it_was_created_with(tmp_path: Path
         assert details.system == "You are a pirate."
         assert details.parameters == {"num_predict": 3, "stop": ("xyz",)}
         loaded = (await gateway.find(Query("loaded_models"), LOCAL)).loaded
-        assert [model.card.name for model in loaded] == ["penstock-demo:latest"]
+        assert [model.card.name for model in loaded] == ["pirate:latest"]
         tokens = TokensAsk(model="pirate", text="Hello")
         assert (await gateway.find(Query("tokenize", ask=tokens), LOCAL)).tokens
         await gateway.find(Query("copy_model", ask=CopyAsk("pirate", "captain")), LOCAL)
         await gateway.find(Query("delete_model", "pirate"), LOCAL)
         names = [card.name for card in (await gateway.find(Query("models"), LOCAL)).models]
-        assert names == ["penstock-demo", "captain:latest", "penstock-demo:latest"]
+        assert names == ["penstock-demo", "captain:latest"]
         with pytest.raises(UnknownModelError):
             await gateway.submit(Request(model="pirate", messages=ask.messages), "native", LOCAL)
+
+
+async def test_a_file_of_its_own_is_listed_with_its_digest(tmp_path: Path):
+    config = Config(
+        paths=Paths(models_folder=str(tmp_path / "store")), streams=Streams(log="memory")
+    )
+    async with compose.open_gateway(config, {}) as gateway, asyncio.timeout(60):
+        await gateway.bindings.started(60)
+        while True:
+            # What is cached was asked for while the file was being read.
+            await gateway.bindings.refresh(older_than=0.0)
+            (card,) = (await gateway.find(Query("models"), LOCAL)).models
+            if card.digest is not None:
+                break
+            await asyncio.sleep(0.05)
+    assert card.digest == sha256(DEMO.read_bytes())
 
 
 async def test_aliases_and_bindings_reach_stored_models(tmp_path: Path):

@@ -47,7 +47,7 @@ def speaking() -> list[str]:
         dialect: Dialect = registry.load("dialects", name).Dialect()
         if any(route.operation == "generate" for route in dialect.routes):
             found.append(name)
-    return [name for name in found if name != "openai_completions"]
+    return [name for name in found if name not in ("openai_completions", "openai_images")]
 
 
 def as_told(heard: Heard) -> Heard:

@@ -6,6 +6,7 @@ import click
 
 from penstock.cli.chat import chat
 from penstock.cli.doctor import doctor
+from penstock.cli.image import image
 from penstock.cli.keys import keys
 from penstock.cli.models import models
 from penstock.cli.pull import pull
@@ -29,6 +30,7 @@ def main(ctx: click.Context) -> None:
     Examples:
       penstock chat
       penstock stream "Tell me a story about a lighthouse."
+      penstock image "a yellow sun over a green hill"
       penstock serve --config config.toml
       penstock models
       penstock pull hf.co/ORG/REPO      a model from the Hugging Face hub
@@ -46,7 +48,7 @@ def main(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for _command in (serve, stream, chat, models, pull, show, rm, keys, tail, doctor):
+for _command in (serve, stream, chat, image, models, pull, show, rm, keys, tail, doctor):
     main.add_command(_command)
 
 if __name__ == "__main__":

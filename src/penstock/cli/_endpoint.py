@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Final
 
+from penstock.cli._drawing import Drawing
 from penstock.client.aio import Answering, AsyncClient, Received
 from penstock.core.cards import BindingCard, ModelCard
-from penstock.core.errors import GatewayError
-from penstock.core.events import Entry, Seq
+from penstock.core.errors import GatewayError, UnavailableError
+from penstock.core.events import BEGINNING, Blob, Entry, Seq
 from penstock.core.ports import StreamInfo
 from penstock.core.request import Request
 
@@ -34,6 +35,28 @@ class Endpoint:
                     with suppress(GatewayError, TimeoutError):
                         async with asyncio.timeout(_CANCEL_SECONDS):
                             await self._client.cancel(answering.stream)
+
+    @asynccontextmanager
+    async def draw(self, request: Request) -> AsyncIterator[Drawing]:
+        """Leaving before the end cancels the run, unless it is the connection that was lost."""
+        async with (
+            self._client.draw(request) as stream,
+            aclosing(self._client.follow(stream, BEGINNING)) as entries,
+        ):
+            drawing = Drawing(stream, entries, self)
+            try:
+                yield drawing
+            except UnavailableError:
+                raise
+            except BaseException:
+                with suppress(GatewayError, TimeoutError):
+                    async with asyncio.timeout(_CANCEL_SECONDS):
+                        drawing.cancelled = await self._client.cancel(stream)
+                raise
+
+    async def picture(self, stream: str, blob: Blob) -> bytes:
+        """The bytes of a stream's picture."""
+        return await self._client.picture(stream, blob.sha256)
 
     async def models(self) -> Sequence[ModelCard]:
         """What can be asked for."""

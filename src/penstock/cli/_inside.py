@@ -1,19 +1,23 @@
 """A gateway in this process, as somebody who answers. Needs the server's packages."""
 
+import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import Final, cast
 
 import msgspec
 
 from penstock import compose, registry
 from penstock.cli._advice import single
+from penstock.cli._drawing import Drawing
 from penstock.client.aio import Received
-from penstock.config import paths
+from penstock.config import loading, paths
 from penstock.config.schema import Config
 from penstock.core.cards import BindingCard, ModelCard
-from penstock.core.events import BEGINNING, TERMINAL, Entry, Seq, StreamId
+from penstock.core.errors import ConfigError
+from penstock.core.events import BEGINNING, TERMINAL, Blob, Entry, Seq, StreamId
 from penstock.core.ports import Head, StreamInfo, StreamLog
 from penstock.core.principals import LOCAL
 from penstock.core.queries import Query
@@ -23,17 +27,40 @@ from penstock.gateway.watching import Watch
 from penstock.wire import json
 
 _DIALECT: Final = "native"
+_DRAWS: Final = "diffusers"
+_DRAWN_BY: Final = ("torch", "diffusers")
+_DRAWING: Final = "demo_images"
 _STARTING_SECONDS: Final = 10.0
 
 
 @asynccontextmanager
-async def open_inside(config: Config) -> AsyncIterator["Inside"]:
-    """A gateway that lives as long as the command."""
+async def open_inside(config: Config, *, pictures: bool = False) -> AsyncIterator["Inside"]:
+    """A gateway that lives as long as the command. `pictures`: it is to draw."""
+    if pictures:
+        config = drawing(config)
     try:
         async with compose.open_gateway(config, stored_keys=False) as gateway:
             yield Inside(gateway)
     except BaseExceptionGroup as group:
         raise single(group) from group
+
+
+def drawing(config: Config, environment: Mapping[str, str] = os.environ) -> Config:
+    """A configuration with a binding that makes pictures: its own, else the demo image model.
+
+    Raises `ConfigError` saying what to install where there is neither.
+    """
+    tables = config.bindings or compose.implicit_bindings(environment)
+    engines = {loading.engine_of(name, table) for name, table in tables.items()}
+    if any("image" in registry.load("engines", name).Engine.outputs for name in engines):
+        return config
+    if _DRAWS not in registry.names("engines") or not all(find_spec(one) for one in _DRAWN_BY):
+        raise ConfigError(
+            "no server was found, and nothing here draws: `make setup-images` (outside of a clone "
+            "pip install 'penstock[diffusers]') installs what the demo image model needs; or name "
+            "a server with -c FILE, or add a binding that makes pictures to config.toml"
+        )
+    return msgspec.structs.replace(config, bindings={**tables, _DRAWING: {"engine": _DRAWS}})
 
 
 class Inside:
@@ -58,6 +85,32 @@ class Inside:
             if not answer.ended:
                 await self._gateway.cancel(stream, LOCAL)
             answer.close()
+
+    @asynccontextmanager
+    async def draw(self, request: Request) -> AsyncIterator[Drawing]:
+        """Leaving before the end cancels the run."""
+        await self._gateway.bindings.started(within=_STARTING_SECONDS)
+        head = await self._gateway.submit(request, _DIALECT, LOCAL, on_disconnect="cancel")
+        stream = StreamId(head.stream)
+        watch = self._gateway.watch(stream, BEGINNING)
+
+        async def entries() -> AsyncIterator[Entry]:
+            while batch := await watch.take():
+                for entry in batch:
+                    yield entry
+
+        drawing = Drawing(head.stream, entries(), self)
+        try:
+            yield drawing
+        except BaseException:
+            drawing.cancelled = await self._gateway.cancel(stream, LOCAL)
+            raise
+        finally:
+            watch.close()
+
+    async def picture(self, stream: str, blob: Blob) -> bytes:
+        """The bytes of a stream's picture."""
+        return await self._gateway.picture(StreamId(stream), blob.sha256)
 
     async def models(self) -> Sequence[ModelCard]:
         """What every binding offers, once they have started."""
@@ -132,6 +185,10 @@ class Journal:
             yield entries()
         finally:
             reader.close()
+
+    async def picture(self, stream: str, blob: Blob) -> bytes:
+        """The bytes of a stream's picture."""
+        return await self._log.blob(StreamId(stream), blob.sha256)
 
     async def recent(self, limit: int) -> Sequence[StreamInfo]:
         """The newest."""

@@ -49,7 +49,9 @@ def draw(what: RenderableType) -> None:
     console().print(what)
 
 
-def console() -> Console:
-    """A console of rich on standard output as it is now; wide where nobody looks."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=_WIDE)
+def console(*, aside: bool = False) -> Console:
+    """A console of rich on standard output (`aside`: error) as it is now; wide where nobody
+    looks.
+    """
+    found = Console(highlight=False, stderr=aside)
+    return found if found.is_terminal else Console(highlight=False, stderr=aside, width=_WIDE)

@@ -6,6 +6,7 @@ from importlib import import_module
 from ipaddress import ip_address
 from typing import Protocol, cast
 
+from penstock.cli._drawing import Drawing, Gallery
 from penstock.cli._endpoint import Endpoint
 from penstock.cli._settings import Settings
 from penstock.client.aio import AsyncClient, Received
@@ -50,6 +51,9 @@ class Partner(Protocol):
     def ask(self, request: Request) -> AbstractAsyncContextManager[Answer]:
         """Leaving before the end stops the work there."""
 
+    def draw(self, request: Request) -> AbstractAsyncContextManager[Drawing]:
+        """The same for pictures."""
+
     async def models(self) -> Sequence[ModelCard]:
         """What can be asked for."""
 
@@ -57,7 +61,7 @@ class Partner(Protocol):
         """How the bindings fare, where that is known."""
 
 
-class Streams(Protocol):
+class Streams(Gallery, Protocol):
     """Somebody who has streams."""
 
     def follow(self, stream: str, after: Seq) -> AbstractAsyncContextManager[AsyncIterator[Entry]]:
@@ -68,17 +72,21 @@ class Streams(Protocol):
 
 
 class _InsideModule(Protocol):
-    def open_inside(self, config: Config) -> AbstractAsyncContextManager[Partner]: ...
+    def open_inside(
+        self, config: Config, *, pictures: bool
+    ) -> AbstractAsyncContextManager[Partner]: ...
 
     def open_journal(self, config: Config) -> AbstractAsyncContextManager[Streams]: ...
 
 
 @asynccontextmanager
-async def partner(settings: Settings) -> AsyncIterator[Partner]:
-    """The named endpoint; else our server where it should be; else a gateway in this process."""
+async def partner(settings: Settings, *, pictures: bool = False) -> AsyncIterator[Partner]:
+    """The named endpoint; else our server where it should be; else a gateway in this process, which
+    can draw if `pictures` are wanted.
+    """
     found = await _server(settings)
     if found is None:
-        async with inside().open_inside(settings.config) as here:
+        async with inside().open_inside(settings.config, pictures=pictures) as here:
             yield here
     else:
         async with found as client:

@@ -1,5 +1,6 @@
 """`penstock pull`: a model from the hub, or from a file, into the store."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -69,7 +70,8 @@ class _Closable(AsyncIterator[Sequence[ev.Event]]):
 
 
 def _plain(stem: str) -> str:
-    """A file's name as a model's: what no name may hold becomes a dash."""
+    """A file's name as a model's, without a part's number: what no name may hold becomes a dash."""
+    stem = re.sub(r"-\d{5}-of-\d{5}$", "", stem)
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
     return kept.lstrip(".-") or "model"
 

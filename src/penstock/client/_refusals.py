@@ -13,6 +13,7 @@ from penstock.core.errors import (
     GatewayError,
     InvalidKeyError,
     InvalidRequestError,
+    ModalityError,
     NotFoundError,
     OverloadedError,
     UnavailableError,
@@ -50,6 +51,7 @@ def _advice(status: int, wait: float | None, *, has_key: bool) -> tuple[type[Gat
         403: (ForbiddenError, "not allowed; check the key and what it may do"),
         404: (NotFoundError, "not found; check the model's name and the address"),
         429: (OverloadedError, f"too many requests; {again}"),
+        501: (ModalityError, "nothing there makes what was asked for"),
         503: (UnavailableError, f"the server can't answer now; {again}"),
     }
     if status in known:

@@ -1,6 +1,7 @@
 """The asynchronous client: follows streams of a Penstock, and chats with any compatible server."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from penstock.client import _completions
+from penstock.client import _completions, _pictures
 from penstock.client._answering import Answering, Asked
 from penstock.client._completions import Received
 from penstock.client._reading import Reading
@@ -162,6 +163,55 @@ class AsyncClient:
         path = f"{Reading(stream).path}/cancel"
         return (await self._ask("POST", path, StreamCancelled)).cancelled
 
+    @asynccontextmanager
+    async def draw(self, request: Request) -> AsyncIterator[str]:
+        """Asks for pictures; the id of the stream that has them, to be followed.
+
+        The connection is kept until the block is left: the run is nobody's until it is followed.
+        """
+        headers = {
+            **self._headers(),
+            "Content-Type": "application/json",
+            "Penstock-On-Disconnect": "linger",
+        }
+        data = json.encode(_pictures.body(request))
+        try:
+            async with asyncio.timeout(self._timeouts.connect + self._timeouts.first_token):
+                response = await self._http.post(
+                    f"{self.url}/images/generations", data=data, headers=headers
+                )
+        except (aiohttp.ClientError, OSError) as error:
+            raise lost(error, self.url) from error
+        try:
+            await self._check(response)
+            stream = response.headers.get("Penstock-Stream")
+            if stream is None:
+                raise EngineProtocolError(f"{self.url} is no Penstock: it names no stream")
+            yield stream
+        finally:
+            response.close()
+
+    async def picture(self, stream: str, sha256: str) -> bytes:
+        """A picture of a stream, asked for again where the connection is lost.
+
+        Raises `EngineProtocolError` for bytes that are not the ones named.
+        """
+        path = f"{self.url}{Reading(stream).path}/blobs/{sha256}"
+        loop = asyncio.get_running_loop()
+        began, wait = loop.time(), _FIRST_WAIT
+        while True:
+            try:
+                data = await self._bytes(path)
+            except (UnavailableError, EngineTimeoutError) as error:
+                if loop.time() - began > self._patience:
+                    raise
+                await asyncio.sleep(error.retry_after or wait)
+                wait = min(wait * 2, _LONGEST_WAIT)
+                continue
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise EngineProtocolError("a picture arrived with other bytes than were kept")
+            return data
+
     # ── any OpenAI-compatible server ─────────────────────────────────────────────────────────────
 
     async def models(self) -> Sequence[ModelCard]:
@@ -261,6 +311,17 @@ class AsyncClient:
         if response.status != 200:
             body = await response.content.read(64 * 1024)
             raise refusal(response.status, body, response.headers.get("Retry-After"), self._key)
+
+    async def _bytes(self, url: str) -> bytes:
+        try:
+            async with (
+                asyncio.timeout(self._timeouts.connect + self._timeouts.between_tokens),
+                self._http.get(url, headers=self._headers()) as response,
+            ):
+                await self._check(response)
+                return await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise lost(error, self.url) from error
 
     async def _ask(self, method: str, path: str, kind: type[T]) -> T:
         try:

@@ -10,13 +10,17 @@ BindingState = Literal["starting", "up", "down"]
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One model that a binding offers. `size` in bytes, `modified` in seconds since the epoch."""
+    """One model that a binding offers. `size` in bytes, `modified` in seconds since the epoch.
+
+    `digest`: the SHA-256 of its file, 64 hexadecimal digits, as far as somebody has read it.
+    """
 
     name: str
     binding: str = ""
     alias_of: str | None = None
     modified: int | None = None
     size: int | None = None
+    digest: str | None = None
     quantization: str | None = None
     format: str | None = None
     family: str | None = None

@@ -276,9 +276,9 @@ def error_classes() -> tuple[type[GatewayError], ...]:
     return tuple(found)
 
 
-def from_code(code: str, message: str) -> GatewayError:
+def from_code(code: str, message: str, param: str | None = None) -> GatewayError:
     """The error that a `Failed` event of this code stands for; unknown codes become the base."""
     by_code = {cls.code: cls for cls in reversed(error_classes()) if cls is not WrongMethodError}
-    found = by_code.get(code, GatewayError)(message)
+    found = by_code.get(code, GatewayError)(message, param=param)
     found.ran = True
     return found

@@ -121,22 +121,30 @@ class Finish(_Event, frozen=True, tag="finish", gc=False):
 
 
 class Usage(_Event, frozen=True, tag="usage"):
-    """Counts by the engine's own tokenizer. May come more than once: the last one holds."""
+    """Counts by the engine's own tokenizer. May come more than once: the last one holds.
+
+    `image_tokens`: those of `input_tokens` that pictures took; `images`: how many were made.
+    """
 
     input_tokens: int
     output_tokens: int
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
+    image_tokens: int | None = None
     images: int | None = None
     timings: Timings | None = None
 
 
 class Failed(_Event, frozen=True, tag="failed", gc=False):
-    """Terminal: the stream broke. `code` is one of `core.errors`."""
+    """Terminal: the stream broke. `code` is one of `core.errors`.
+
+    `param`: the field of the request that was wrong, where the engine found one.
+    """
 
     code: str
     message: str
     retryable: bool = False
+    param: str | None = None
 
 
 class Done(_Event, frozen=True, tag="done", gc=False):

@@ -18,11 +18,15 @@ class TextPart(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
 class ImagePart(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="image", tag_field="type"
 ):
-    """A picture: an address (`https:` or `data:`), or bytes kept beside the log."""
+    """A picture: an address (`https:` or `data:`), or bytes kept beside the log.
+
+    `at`: the field of the client's body that holds it, for what is said against it.
+    """
 
     url: str | None = None
     blob: Blob | None = None
     detail: Literal["auto", "low", "high", "original"] | None = None
+    at: str = ""
 
 
 Part = TextPart | ImagePart

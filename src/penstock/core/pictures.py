@@ -8,12 +8,16 @@ from penstock.core.messages import ImagePart
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """A picture that was looked at: `media_type` by its content; width and height in pixels."""
+    """A picture that was looked at: `media_type` by its content; width and height in pixels.
+
+    `alpha`: whether it has a channel that says what is transparent.
+    """
 
     data: bytes
     media_type: str
     width: int
     height: int
+    alpha: bool = False
 
 
 class PictureReader(Protocol):

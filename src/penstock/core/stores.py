@@ -77,7 +77,8 @@ class KeyStore(Protocol):
 class StoredModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A model of the store: a GGUF file with a name, perhaps with a system prompt and parameters.
 
-    `file`: the GGUF's name in the store's folder, without a path. `digest`: its SHA-256, hex.
+    `file`: the GGUF's name in the store's folder, without a path. `digest`: its SHA-256, hex. Of
+    a model in parts: the first one's name, the SHA-256 of their digests, and the sum of sizes.
     `origin`: `hf.co/ORG/REPO:QUANT`, a path's last part, or the model that it was made from.
     Times in seconds since the epoch, `size` in bytes.
     """

@@ -10,9 +10,11 @@ from penstock.core import events as ev
 from penstock.core.errors import from_code
 from penstock.core.folding import ChoiceReply, Reply
 from penstock.core.messages import ToolCall
-from penstock.core.ports import Frame
+from penstock.core.ports import Answer, Frame
 from penstock.core.request import Request
+from penstock.dialects import _openai_pictures
 from penstock.dialects._openai_errors import error_body
+from penstock.dialects._openai_pictures import PicturePart
 from penstock.dialects._openai_usage import (
     FINISH,
     Backend,
@@ -51,6 +53,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     content: str | None = None
     reasoning_content: str | None = None
     tool_calls: tuple[CallDelta, ...] | None = None
+    images: tuple[PicturePart, ...] | None = None
 
 
 class Logprobs(msgspec.Struct, frozen=True):
@@ -108,6 +111,7 @@ class AssistantMessage(msgspec.Struct, frozen=True):
     refusal: None = None
     reasoning_content: str | UnsetType = UNSET
     tool_calls: tuple[Call, ...] | UnsetType = UNSET
+    images: tuple[PicturePart, ...] | UnsetType = UNSET
 
 
 class CompletionChoice(msgspec.Struct, frozen=True):
@@ -147,6 +151,8 @@ class Encoder:
         self._calls: dict[int, list[int]] = {}
         self._finished: set[int] = set()
         self._usage: ev.Usage | None = None
+        self._pictured = _openai_pictures.told(request)
+        self._images: dict[int, int] = {}
 
     def feed(self, entry: ev.Entry) -> Iterable[Frame]:
         """The frames of one entry."""
@@ -175,13 +181,21 @@ class Encoder:
                 self._usage = event
             case ev.Finish(choice=choice, reason=reason):
                 frames = [self._finish(choice, reason)]
-            case ev.Failed(code=code, message=message):
-                frames = [Frame(error_body(from_code(code, message)))]
+            case ev.Failed(code=code, message=message, param=param):
+                frames = [Frame(error_body(from_code(code, message, param)))]
             case ev.Done(reason=reason):
                 frames = self._end(reason)
+            case ev.Image() if self._pictured:
+                frames = [self._image(event)]
             case ev.Progress() | ev.Image():
                 pass  # the API has no words for these
         return frames
+
+    def _image(self, image: ev.Image) -> Frame:
+        n = self._images.get(image.choice, 0)
+        self._images[image.choice] = n + 1
+        frame = self._choice(image.choice, Delta(images=(_openai_pictures.part(image, n),)))
+        return Frame(frame.data, pictures=_openai_pictures.shown((image,)))
 
     def _hello(self, choice: int) -> Frame:
         first = ChunkChoice(choice, Delta(role="assistant", content=""))
@@ -246,9 +260,11 @@ def identifier(start: ev.Start) -> str:
     return f"chatcmpl-{start.stream}"
 
 
-def completion(start: ev.Start, reply: Reply) -> bytes:
-    """A whole reply as JSON."""
+def completion(request: Request, start: ev.Start, reply: Reply) -> Answer:
+    """A whole reply."""
     choices = reply.choices or (ChoiceReply(),)
+    if not _openai_pictures.told(request):
+        choices = tuple(msgspec.structs.replace(choice, images=()) for choice in choices)
     found = Completion(
         id=identifier(start),
         object="chat.completion",
@@ -258,7 +274,8 @@ def completion(start: ev.Start, reply: Reply) -> bytes:
         usage=UNSET if reply.usage is None else usage_of(reply.usage),
         backend=backend_of(start),
     )
-    return json.encode(found)
+    images = tuple(image for choice in choices for image in choice.images)
+    return Answer(200, json.encode(found), pictures=_openai_pictures.shown(images))
 
 
 def _completed(index: int, choice: ChoiceReply) -> CompletionChoice:
@@ -268,6 +285,8 @@ def _completed(index: int, choice: ChoiceReply) -> CompletionChoice:
         content=choice.text or (None if calls else ""),
         reasoning_content=choice.reasoning or UNSET,
         tool_calls=calls or UNSET,
+        images=tuple(_openai_pictures.part(image, n) for n, image in enumerate(choice.images))
+        or UNSET,
     )
     return CompletionChoice(
         index=index,

@@ -65,11 +65,16 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 
 def error_body(error: GatewayError) -> bytes:
-    """The error object. An error class of somebody else's is told as its nearest known parent."""
+    """The error object, in its body."""
+    return json.encode(ErrorBody(error_object(error)))
+
+
+def error_object(error: GatewayError) -> ErrorObject:
+    """An error in OpenAI's words. A class of somebody else's is told as its nearest known one."""
     code = next((cls.code for cls in _line(error) if cls.code in KINDS), "internal_error")
     kind, name = KINDS[code]
     param = error.param or ("model" if code == "unknown_model" else None)
-    return json.encode(ErrorBody(ErrorObject(error.message, kind, param, name)))
+    return ErrorObject(error.message, kind, param, name)
 
 
 def _line(error: GatewayError) -> list[type[GatewayError]]:

@@ -42,7 +42,7 @@ class Choice(msgspec.Struct, frozen=True):
     stop_reason: str | UnsetType = UNSET
 
 
-class Completion(msgspec.Struct, frozen=True):
+class TextCompletion(msgspec.Struct, frozen=True):
     """A whole completion, and a chunk of one: they share one shape.
 
     `backend` is in a whole one only; `usage` is there, as `null`, in every chunk of who asked.
@@ -92,8 +92,8 @@ class Encoder:
                 self._usage = event
             case ev.Finish(choice=choice, reason=reason):
                 frames = [self._finish(choice, reason)]
-            case ev.Failed(code=code, message=message):
-                frames = [Frame(error_body(from_code(code, message)))]
+            case ev.Failed(code=code, message=message, param=param):
+                frames = [Frame(error_body(from_code(code, message, param)))]
             case ev.Done(reason=reason):
                 frames = self._end(reason)
             case ev.ReasoningDelta() | ev.ToolCallDelta() | ev.Progress() | ev.Image():
@@ -133,7 +133,7 @@ class Encoder:
     def _chunk(self, choices: tuple[Choice, ...], usage: Usage | None = None) -> Frame:
         start = self._start
         counts = usage if self._request.include_usage else UNSET
-        chunk = Completion(
+        chunk = TextCompletion(
             _identifier(start),
             _OBJECT,
             start.created // 1000,
@@ -147,7 +147,7 @@ class Encoder:
 def text_completion(request: Request, start: ev.Start, reply: Reply) -> bytes:
     """A whole reply as JSON."""
     choices = reply.choices or (ChoiceReply(),)
-    found = Completion(
+    found = TextCompletion(
         id=_identifier(start),
         object=_OBJECT,
         created=start.created // 1000,

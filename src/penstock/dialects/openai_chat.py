@@ -2,11 +2,13 @@
 
 from typing import ClassVar
 
+from penstock.core.description import Description
 from penstock.core.errors import GatewayError, InternalError
 from penstock.core.folding import Reply
 from penstock.core.ports import Answer, Call, Opening, Route
 from penstock.core.queries import Found, Query
 from penstock.core.request import Request
+from penstock.dialects import _openai_description
 from penstock.dialects._openai_cards import listing, one
 from penstock.dialects._openai_encode import Encoder, completion
 from penstock.dialects._openai_errors import error_answer
@@ -26,6 +28,7 @@ class Dialect:
         Route("GET", "/v1/models", "models"),
         Route("GET", "/v1/models/{id:path}", "model"),
     )
+    description: ClassVar[Description] = _openai_description.CHAT
     credentials: ClassVar[tuple[str, ...]] = ("authorization", "api-key", "x-api-key")
 
     def parse(self, call: Call) -> Request | Query:
@@ -46,7 +49,7 @@ class Dialect:
         """A `chat.completion`."""
         if reply.start is None:
             return self.error(InternalError("the stream has no beginning"))
-        return Answer(200, completion(reply.start, reply))
+        return completion(request, reply.start, reply)
 
     def answer(self, found: Found) -> Answer:
         """All models, or one by its id."""

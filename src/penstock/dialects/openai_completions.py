@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from penstock.core import ports
+from penstock.core.description import Description
 from penstock.core.errors import (
     GatewayError,
     InternalError,
@@ -20,8 +21,8 @@ from penstock.core.messages import say
 from penstock.core.ports import Answer, Call, Opening, Route
 from penstock.core.queries import Found
 from penstock.core.request import Request, Sampling
+from penstock.dialects import _openai_description, _openai_parse, _openai_shapes, _tools
 from penstock.dialects import _openai_encode as chat
-from penstock.dialects import _openai_parse, _openai_shapes, _tools
 from penstock.dialects._openai_errors import error_answer
 from penstock.dialects._openai_fields import COMPLETIONS, ignored, model_name, refuse
 from penstock.dialects._openai_text import ECHO, Encoder, text_completion
@@ -59,6 +60,7 @@ class Dialect:
     name: ClassVar[str] = "openai_completions"
     prefixes: ClassVar[tuple[str, ...]] = ("/v1/completions",)
     routes: ClassVar[tuple[Route, ...]] = (Route("POST", "/v1/completions", "generate"),)
+    description: ClassVar[Description] = _openai_description.completions(Body)
     credentials: ClassVar[tuple[str, ...]] = ("authorization", "api-key", "x-api-key")
 
     def parse(self, call: Call) -> Request:
@@ -83,7 +85,7 @@ class Dialect:
         if reply.start is None:
             return self.error(InternalError("the stream has no beginning"))
         if request.form == CHAT:
-            return Answer(200, chat.completion(reply.start, reply))
+            return chat.completion(request, reply.start, reply)
         return Answer(200, text_completion(request, reply.start, reply))
 
     def answer(self, found: Found) -> Answer:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from penstock.core import ports
+from penstock.core.description import Description
 from penstock.core.errors import (
     GatewayError,
     InternalError,
@@ -18,7 +19,7 @@ from penstock.core.folding import Reply
 from penstock.core.ports import Answer, Call, Opening, Route
 from penstock.core.queries import EmbedAsk, Found, Query
 from penstock.core.request import Request
-from penstock.dialects import _openai_parse, _openai_shapes, _tools
+from penstock.dialects import _openai_description, _openai_parse, _openai_shapes, _tools
 from penstock.dialects._openai_errors import error_answer
 from penstock.dialects._openai_fields import EMBEDDINGS, ignored, model_name
 from penstock.wire import json
@@ -70,6 +71,7 @@ class Dialect:
     name: ClassVar[str] = "openai_embeddings"
     prefixes: ClassVar[tuple[str, ...]] = ("/v1/embeddings",)
     routes: ClassVar[tuple[Route, ...]] = (Route("POST", "/v1/embeddings", "embed"),)
+    description: ClassVar[Description] = _openai_description.embeddings(Body, Embeddings)
     credentials: ClassVar[tuple[str, ...]] = ("authorization", "api-key", "x-api-key")
 
     def parse(self, call: Call) -> Query:

@@ -79,6 +79,11 @@ def raw(request: Request, gap: Gap | None) -> bytes:
     return json.encode(found)
 
 
+def offered(request: Request) -> tuple[ToolSpec, ...]:
+    """The tools that may be called, as llama.cpp can obey them. Raises as `chat` does."""
+    return _with_tools(request).tools
+
+
 def _check_messages(messages: Sequence[Message]) -> None:
     for n, message in enumerate(messages):
         for m, call in enumerate(message.tool_calls):

@@ -23,7 +23,7 @@ async def taken(feed: Feed[bytes], request: Request) -> list[bytes]:
     try:
         return await feed.take()
     except ValueError as error:
-        raise _invalid(str(error), request) from error
+        raise invalid(str(error), request) from error
     except RuntimeError as error:
         raise EngineError(f"llama.cpp failed: {error}") from error
 
@@ -51,7 +51,7 @@ def refusal(data: bytes, request: Request) -> GatewayError:
             return EngineError(f"llama.cpp failed: {error.message}")
 
 
-def _invalid(message: str, request: Request) -> InvalidRequestError:
+def invalid(message: str, request: Request) -> InvalidRequestError:
     """A request that llama.cpp finds wrong before it begins; mostly a schema."""
     message = message.rpartition("Automatic parser generation failed: ")[2]
     param: str | None = None

@@ -24,19 +24,19 @@ def find(path: Path) -> dict[str, ModelFile]:
     broken one of the folder. Broken ones beside whole ones are only logged.
     """
     if not path.is_dir():
-        file = _whole(path)
-        return {_name(file.path): file}
+        file = whole(path)
+        return {name(file.path): file}
     found: dict[str, ModelFile] = {}
     trouble: list[GatewayError] = []
     for candidate in _candidates(path):
         try:
-            file = _whole(candidate)
+            file = whole(candidate)
         except ConfigError as error:
             _log.warning("left out: %s", error)
             trouble.append(error)
             continue
         if file.kind == "model" and file.architecture != "clip":
-            found[_name(candidate)] = file
+            found[name(candidate)] = file
     if not found:
         raise (
             trouble[0]
@@ -57,15 +57,15 @@ def there(folder: Path, known: Mapping[str, ModelFile]) -> dict[str, ModelFile]:
         _log.warning("left out: %s", error)
         paths = []
     for path in paths:
-        file = known.get(_name(path))
+        file = known.get(name(path))
         try:
             if file is None or not _as_it_was(file, path):
-                file = _whole(path)
+                file = whole(path)
         except ConfigError as error:
             _log.warning("left out: %s", error)
             continue
         if file.kind == "model" and file.architecture != "clip":
-            found[_name(path)] = file
+            found[name(path)] = file
     return found
 
 
@@ -79,7 +79,7 @@ def _as_it_was(file: ModelFile, path: Path) -> bool:
     return file.path == path and same and int(status.st_mtime) == file.modified
 
 
-def card(name: str, file: ModelFile) -> ModelCard:
+def card(name: str, file: ModelFile, digest: str | None = None) -> ModelCard:
     """What a listing says about it."""
     return ModelCard(
         name=name,
@@ -91,6 +91,7 @@ def card(name: str, file: ModelFile) -> ModelCard:
         parameter_size=file.parameter_size,
         context_size=file.context_length,
         license=file.license,
+        digest=digest,
     )
 
 
@@ -107,19 +108,25 @@ def _candidates(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _name(path: Path) -> str:
+def name(path: Path) -> str:
+    """What a model is called: its file without the suffix, and without the number of its part."""
     shard = _SHARD.fullmatch(path.stem)
     return shard["name"] if shard else path.stem
 
 
-def _whole(path: Path) -> ModelFile:
-    """The file, and for the first of several all of them."""
-    file = _gguf.read(path)
+def parts(path: Path) -> list[Path]:
+    """The files of a model, by its first."""
     shard = _SHARD.fullmatch(path.stem)
     if shard is None:
-        return file
-    size = file.size
-    for part in range(2, int(shard["parts"]) + 1):
-        name = f"{shard['name']}-{part:05}-of-{shard['parts']}{path.suffix}"
-        size += _gguf.read(path.with_name(name)).size
-    return replace(file, size=size)
+        return [path]
+    return [
+        path.with_name(f"{shard['name']}-{part:05}-of-{shard['parts']}{path.suffix}")
+        for part in range(1, int(shard["parts"]) + 1)
+    ]
+
+
+def whole(path: Path) -> ModelFile:
+    """The file, and for the first of several all of them. Raises `ConfigError`."""
+    file = _gguf.read(path)
+    more = parts(path)[1:]
+    return replace(file, size=file.size + sum(_gguf.read(part).size for part in more))

@@ -24,6 +24,7 @@ import xllamacpp
 from penstock.core.errors import EngineError
 from penstock.core.secrets import Secret
 from penstock.engines._gguf import ModelFile
+from penstock.wire import json
 
 _CONTEXT: Final = 4096
 _ALL_LAYERS_THAT_FIT: Final = -1
@@ -45,6 +46,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     parallel: int
     gpu_layers: int | None
     prompt_cache_mib: int
+
+
+class _Error(msgspec.Struct, frozen=True):
+    message: str = ""
+
+
+class _Refused(msgspec.Struct, frozen=True):
+    error: _Error = _Error()
 
 
 class _Library(Protocol):
@@ -122,7 +131,10 @@ class LlamaServer:
         return self._library.handle_embeddings(body) if self._library is not None else b"{}"
 
     def ask(self, path: str, body: bytes) -> bytes:
-        """What its own door answers to a `POST`. Raises `EngineError`."""
+        """What its own door answers to a `POST`.
+
+        Raises `ValueError` for a request that llama.cpp finds wrong, else `EngineError`.
+        """
         headers = {
             "Authorization": f"Bearer {self._key.reveal()}",
             "Content-Type": "application/json",
@@ -136,6 +148,8 @@ class LlamaServer:
             raise EngineError("llama.cpp did not answer") from error
         finally:
             connection.close()
+        if response.status == 400:
+            raise ValueError(json.decode(data, _Refused, EngineError).error.message)
         if response.status != 200:
             raise EngineError(f"llama.cpp failed (HTTP {response.status})")
         return data

@@ -1,6 +1,8 @@
 """What Ollama says about its models: those it has, one of them, those in memory."""
 
+import re
 from datetime import datetime
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -10,6 +12,8 @@ from penstock.core.errors import EngineProtocolError
 from penstock.core.events import Timings
 from penstock.core.queries import Embedded, LoadedModel, ModelDetails
 from penstock.wire import json
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class _Details(msgspec.Struct, frozen=True):
@@ -25,6 +29,7 @@ class _Tag(msgspec.Struct, frozen=True):
     model: str | None = None
     modified_at: str | None = None
     size: int | None = None
+    digest: str | None = None
     details: _Details | None = None
 
 
@@ -43,6 +48,7 @@ class _Running(msgspec.Struct, frozen=True):
     name: str | None = None
     model: str | None = None
     size: int | None = None
+    digest: str | None = None
     size_vram: int | None = None
     context_length: int | None = None
     expires_at: str | None = None
@@ -116,15 +122,17 @@ def vectors(data: bytes, wanted: int) -> Embedded:
 def running(data: bytes) -> tuple[LoadedModel, ...]:
     """The answer of `GET /api/ps`. Raises `EngineProtocolError`."""
     models = json.decode(data, _Ps, EngineProtocolError).models or []
-    return tuple(
-        LoadedModel(
-            card=_card(_Tag(name=one.name or one.model), one.details or _Details()),
-            size=one.size or 0,
-            gpu_size=one.size_vram or 0,
-            context=one.context_length or 0,
-            until=_seconds(one.expires_at),
-        )
-        for one in models
+    return tuple(_loaded(one) for one in models)
+
+
+def _loaded(one: _Running) -> LoadedModel:
+    tag = _Tag(name=one.name or one.model, digest=one.digest)
+    return LoadedModel(
+        card=_card(tag, one.details or _Details()),
+        size=one.size or 0,
+        gpu_size=one.size_vram or 0,
+        context=one.context_length or 0,
+        until=_seconds(one.expires_at),
     )
 
 
@@ -157,6 +165,7 @@ def _card(tag: _Tag, details: _Details) -> ModelCard:
         name=tag.name or tag.model or "",
         modified=_seconds(tag.modified_at),
         size=tag.size,
+        digest=tag.digest if tag.digest and _DIGEST.fullmatch(tag.digest) else None,
         quantization=details.quantization_level or None,
         format=details.format or None,
         family=details.family or None,

@@ -28,11 +28,13 @@ from penstock.engines import (
     _llama_errors,
     _llama_facts,
     _llama_files,
+    _llama_forced,
     _llama_tokens,
     _llama_vectors,
 )
 from penstock.engines._gguf import ModelFile
 from penstock.engines._llama_config import Config as Config
+from penstock.engines._llama_digests import UNASKED_BYTES, Digests
 from penstock.engines._llama_facts import Known
 from penstock.engines._llama_server import LlamaServer, Settings, context_of
 from penstock.engines._llama_shelf import Model, Shelf
@@ -84,6 +86,7 @@ class Engine:
         self._closed = False
         self._own: dict[str, ModelFile] | None = None
         self._stored: dict[str, ModelFile] = {}
+        self._digests = Digests()
 
     async def start(self) -> None:
         """Looks at the files and loads the default model, unless it is to be on first use.
@@ -143,12 +146,18 @@ class Engine:
                 async for said in progress:
                     yield [said]
             self._check_open()
-            feed = self._begin(shelf, model, body, ticket, raw=request.raw)
+            forced = _llama_forced.is_forced(request)
+            if forced and model.server is not None:
+                work = partial(_llama_forced.body, model.server, request)
+                body = await _elsewhere(shelf, work)
+                self._check_open()
+            feed = self._begin(shelf, model, body, ticket, raw=request.raw or forced)
             held.pop_all()
+        call = _llama_forced.Call() if forced else None
         try:
-            async with aclosing(self._events(feed, request)) as batches:
+            async with aclosing(self._events(feed, request, forced=forced)) as batches:
                 async for batch in batches:
-                    yield batch
+                    yield batch if call is None else call.feed(batch)
         finally:
             feed.cancel()
             self._feeds.discard(feed)
@@ -171,8 +180,10 @@ class Engine:
         self._feeds.add(feed)
         return feed
 
-    async def _events(self, feed: Feed[bytes], request: Request) -> AsyncGenerator[list[Event]]:
-        chunks = Chunks(think_tags=not request.raw)
+    async def _events(
+        self, feed: Feed[bytes], request: Request, *, forced: bool
+    ) -> AsyncGenerator[list[Event]]:
+        chunks = Chunks(think_tags=not (request.raw or forced))
         accepted = False
         feed.allow(self._timeouts.first_token)
         while True:
@@ -237,13 +248,17 @@ class Engine:
         """All models of the path and the folder, with the context that they have here."""
         shelf = await self._ready()
         await self._look_again(shelf)
+        small = (model for model in shelf.models.values() if model.file.size <= UNASKED_BYTES)
+        await self._digests.look(model.file for model in (*shelf.loaded, *small))
         return [
             msgspec.structs.replace(
-                _llama_files.card(name, model.file),
-                context_size=context_of(model.file, self._config.context),
+                self._card(model), context_size=context_of(model.file, self._config.context)
             )
-            for name, model in shelf.models.items()
+            for model in shelf.models.values()
         ]
+
+    def _card(self, model: Model) -> ModelCard:
+        return _llama_files.card(model.name, model.file, self._digests.known(model.file))
 
     # ── tokens and vectors ───────────────────────────────────────────────────────────────────────
 
@@ -306,7 +321,7 @@ class Engine:
         found = await self._find(shelf, model)
         known = await _known(found)
         return ModelDetails(
-            card=_llama_files.card(found.name, found.file),
+            card=self._card(found),
             template=known.template,
             license=known.license,
             metadata=known.metadata,
@@ -319,7 +334,7 @@ class Engine:
             return ()
         return [
             LoadedModel(
-                card=_llama_files.card(model.name, model.file),
+                card=self._card(model),
                 size=model.file.size + _llama_facts.cache(await _known(model), model.cached),
                 context=model.context,
             )
@@ -341,6 +356,7 @@ class Engine:
         self._closed = True
         for feed in self._feeds:
             feed.cancel()
+        await self._digests.aclose()
         async with self._starting:
             if self._shelf is not None:
                 await self._shelf.aclose()

@@ -9,6 +9,7 @@ from typing import Final
 from penstock.core.cards import BindingCard, BindingState, ModelCard
 from penstock.core.errors import BindingDownError, ConfigError, GatewayError
 from penstock.core.ports import Engine
+from penstock.core.request import Modality
 from penstock.gateway.routing import Offer
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,11 @@ class Binding:
         return Offer(self.name, self.model, names, self.engine.outputs)
 
     @property
+    def inputs(self) -> tuple[Modality, ...]:
+        """What goes in. Whether pictures do where text comes out, its models say."""
+        return ("text", "image") if "inputs" in self.engine.supports else ("text",)
+
+    @property
     def card(self) -> BindingCard:
         """For listings."""
         return BindingCard(
@@ -100,6 +106,7 @@ class Binding:
             trouble=self.trouble,
             model=self.model or (self.models[0].name if self.models else None),
             url=self.url,
+            inputs=self.inputs,
             outputs=self.engine.outputs,
         )
 

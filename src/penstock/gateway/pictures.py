@@ -14,7 +14,7 @@ from penstock.core.errors import (
 )
 from penstock.core.events import Blob, Event, StreamId
 from penstock.core.messages import ImagePart
-from penstock.core.pictures import PictureReader
+from penstock.core.pictures import Picture, PictureReader
 from penstock.core.ports import Album, Engine, Painter, StreamLog
 from penstock.core.request import ImageAsk, Request, prompt
 
@@ -45,42 +45,47 @@ def painted(engine: Engine, request: Request, album: Album) -> AsyncIterator[Seq
 def check(request: Request, bounds: Images) -> None:
     """Raises `InvalidRequestError` for what is beyond the configuration's bounds. Pure."""
     asked = request.image or ImageAsk()
+    # A free-form request says all this within its `parameters`.
+    at = "parameters." if request.freeform else ""
     if not prompt(request).strip():
-        raise InvalidRequestError("prompt: a text is needed", param="prompt")
-    _check_size(asked.size, bounds)
-    _within("n", asked.count, 1, bounds.max_count)
-    if asked.steps is not None:
-        _within("steps", asked.steps, 1, bounds.max_steps)
-    if asked.strength is not None:
-        _within("strength", asked.strength, 0, 1)
-    if asked.guidance_scale is not None:
-        _within("guidance_scale", asked.guidance_scale, 0, 100)
-    if asked.compression is not None:
-        _within("output_compression", asked.compression, 0, 100)
+        field = "input_data" if request.freeform and not request.legacy else "prompt"
+        raise InvalidRequestError(f"{field}: a text is needed", param=field)
+    _check_size(asked.size, bounds, f"{at}size")
+    _within(f"{at}n", asked.count, 1, bounds.max_count)
+    _within(f"{at}steps", asked.steps, 1, bounds.max_steps)
+    _within(f"{at}strength", asked.strength, 0, 1)
+    _within(f"{at}guidance_scale", asked.guidance_scale, 0, 100)
+    _within("output_compression", asked.compression, 0, 100)
     if len(asked.inputs) > bounds.max_inputs:
-        raise InvalidRequestError(f"at most {bounds.max_inputs} input pictures", param="image")
+        field = _field(asked.inputs[bounds.max_inputs], "image")
+        raise InvalidRequestError(f"{field}: at most {bounds.max_inputs} pictures", param=field)
     if asked.mask is not None and not asked.inputs:
-        raise InvalidRequestError("mask: a mask needs an input picture", param="mask")
+        field = _field(asked.mask, "mask")
+        raise InvalidRequestError(f"{field}: a mask needs an input picture", param=field)
     if asked.strength is not None and not asked.inputs:
         raise UnsupportedParameterError(
             "strength: there is no input picture to keep", param="strength"
         )
 
 
-def _check_size(size: tuple[int, int] | None, bounds: Images) -> None:
+def _field(part: ImagePart, otherwise: str) -> str:
+    return part.at or otherwise
+
+
+def _check_size(size: tuple[int, int] | None, bounds: Images, name: str) -> None:
     if size is None:
         return
     width, height = size
     for side in size:
-        _within("size", side, 1, bounds.max_side)
+        _within(name, side, 1, bounds.max_side)
     if width * height > bounds.max_pixels:
         raise InvalidRequestError(
-            f"size: at most {bounds.max_pixels} pixels, not {width}x{height}", param="size"
+            f"{name}: at most {bounds.max_pixels} pixels, not {width}x{height}", param=name
         )
 
 
-def _within(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
+def _within(name: str, value: float | None, least: float, most: float) -> None:
+    if value is not None and not least <= value <= most:
         raise InvalidRequestError(f"{name} must be from {least} to {most}", param=name)
 
 
@@ -95,24 +100,32 @@ async def taken_in(request: Request, reader: PictureReader | None, album: Album)
     if reader is None:
         raise UnavailableError("input pictures can't be read here: install 'penstock[images]'")
     pictures = [
-        await reader.read(part, "image" if len(asked.inputs) == 1 else f"image[{n}]")
-        for n, part in enumerate(asked.inputs)
+        await reader.read(part, _field(part, f"image[{n}]")) for n, part in enumerate(asked.inputs)
     ]
     mask = None
     if asked.mask is not None:
-        mask = await reader.read(asked.mask, "mask")
-        first = pictures[0]
-        if (mask.width, mask.height) != (first.width, first.height):
-            raise InvalidRequestError(
-                f"mask: it is {mask.width}x{mask.height}, the picture {first.width}x{first.height}",
-                param="mask",
-            )
+        field = _field(asked.mask, "mask")
+        mask = await reader.read(asked.mask, field)
+        _check_mask(mask, pictures[0], asked, field)
     kept = [ImagePart(blob=await album.keep(p.data, p.media_type)) for p in pictures]
     image = msgspec.structs.replace(asked, inputs=tuple(kept))
     if mask is not None:
         blob = await album.keep(mask.data, mask.media_type)
         image = msgspec.structs.replace(image, mask=ImagePart(blob=blob))
     return msgspec.structs.replace(request, image=image)
+
+
+def _check_mask(mask: Picture, first: Picture, asked: ImageAsk, field: str) -> None:
+    if (mask.width, mask.height) != (first.width, first.height):
+        raise InvalidRequestError(
+            f"{field}: the mask is {mask.width}x{mask.height}, "
+            f"the picture {first.width}x{first.height}",
+            param=field,
+        )
+    if asked.mask_by == "alpha" and not mask.alpha:
+        raise InvalidRequestError(
+            f"{field}: the mask has no alpha channel, which says where to draw", param=field
+        )
 
 
 def with_inputs(request: Request, taken: Request) -> Request:

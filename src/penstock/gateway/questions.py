@@ -280,7 +280,7 @@ def cards_of(binding: Binding) -> Sequence[ModelCard]:
     """What a binding offers; of one that lists nothing, its configured model."""
     if binding.models or not binding.model:
         return binding.models
-    return (ModelCard(name=binding.model, outputs=binding.engine.outputs),)
+    return (ModelCard(name=binding.model, inputs=binding.inputs, outputs=binding.engine.outputs),)
 
 
 def _names(card: ModelCard) -> tuple[str, ...]:

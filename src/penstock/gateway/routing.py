@@ -41,8 +41,8 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class Router:
-    """The rules, in order: a named binding, a default, an alias, `binding/model`, a model's
-    name.
+    """The rules, in order: a named binding, a default, an alias, a model's name, `binding/model`;
+    `binding/` is that binding's usual model.
     """
 
     def __init__(
@@ -103,6 +103,6 @@ class Router:
             if own is not None:
                 return Target(offer.binding, own)
         binding, slash, rest = model.partition("/")
-        if slash and binding in self._offers and rest:
+        if slash and (binding in self._offers or not rest):
             return self._named(binding, rest)
         raise UnknownModelError(f"no model named {model!r}; see /v1/models", param="model")

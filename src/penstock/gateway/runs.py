@@ -245,4 +245,6 @@ class Run:
 
 
 def _failure(error: GatewayError) -> Failed:
-    return Failed(code=error.code, message=error.message, retryable=error.retryable)
+    return Failed(
+        code=error.code, message=error.message, retryable=error.retryable, param=error.param
+    )

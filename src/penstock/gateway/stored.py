@@ -60,6 +60,7 @@ class Stored:
             msgspec.structs.replace(
                 there[_stem(model)],
                 name=model.name,
+                digest=model.digest,
                 modified=model.modified,
                 license=model.license or there[_stem(model)].license,
             )
@@ -114,7 +115,8 @@ class Stored:
 
 
 def _stem(model: StoredModel) -> str:
-    return model.file.removesuffix(".gguf")
+    """What an engine calls it: a content, or the parts of one, by its digest."""
+    return model.digest
 
 
 def _filled(

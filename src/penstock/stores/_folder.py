@@ -1,6 +1,8 @@
 """The store's folder: contents by their digest, a manifest a name, parts of downloads, locks.
 
-    files/SHA256.gguf     a content, once; what an engine serves
+    files/SHA256.gguf     a content, once; what an engine serves. A model in parts has a file each,
+                          SHA256-00001-of-00003.gguf: of what `joined` says, and llama.cpp finds
+                          the others beside the first by their names
     names/NAME.json       a manifest; NAME is percent-encoded
     blobs/SHA256          uploaded, in no model yet
     parts/SHA256.part     not whole yet
@@ -11,9 +13,11 @@ to the disk and renamed. Everything here blocks on the disk.
 """
 
 import fcntl
+import hashlib
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -25,9 +29,12 @@ from penstock.core.stores import StoredModel
 from penstock.wire import json
 
 _ABANDONED_SECONDS: Final = 24 * 3600
+"""Who uploads and then creates, or pulls, names what came within moments, and never after a day."""
 _FORGOTTEN_SECONDS: Final = 14 * _ABANDONED_SECONDS
 _JUST_NOW_NS: Final = 100_000_000
 _SUFFIX: Final = ".json"
+_DIGITS: Final = 64
+_CONTENT: Final = re.compile(rf"[0-9a-f]{{{_DIGITS}}}(-\d{{5}}-of-\d{{5}})?\.gguf")
 
 
 class Folder:
@@ -84,8 +91,8 @@ class Folder:
                 raise UnknownModelError("the model was deleted meanwhile", param="model")
             before = self.models().get(model.name)
             atomically(self._manifest(model.name), json.encode(model))
-            if before is not None and before.file != model.file:
-                self._drop(before.file)
+            if before is not None and before.digest != model.digest:
+                self._drop(before.digest)
 
     def delete(self, name: str) -> bool:
         """Forgets a name, and its content when that was the last one; false for no such name."""
@@ -94,13 +101,15 @@ class Folder:
             if model is None:
                 return False
             self._manifest(name).unlink(missing_ok=True)
-            self._drop(model.file)
+            self._drop(model.digest)
             return True
 
-    def _drop(self, file: str) -> None:
+    def _drop(self, sha256: str) -> None:
         self._looked = -1
-        if all(model.file != file for model in self.models().values()):
-            (self.files / file).unlink(missing_ok=True)
+        if all(model.digest != sha256 for model in self.models().values()):
+            # The first of several goes first: by that one engines know that there is a model.
+            for path in sorted(_inside(self.files, f"{sha256}*")):
+                path.unlink(missing_ok=True)
 
     def _manifest(self, name: str) -> Path:
         return self._names / (quote(name, safe="") + _SUFFIX)
@@ -110,6 +119,13 @@ class Folder:
     def content(self, sha256: str) -> Path:
         """Where a model's content is, or is to be."""
         return self.files / f"{sha256}.gguf"
+
+    def contents(self, digests: Sequence[str]) -> list[Path]:
+        """The same for a model whose parts, in their order, have these digests."""
+        if len(digests) == 1:
+            return [self.content(digests[0])]
+        name, count = joined(digests), len(digests)
+        return [self.files / f"{name}-{n:05}-of-{count:05}.gguf" for n in range(1, count + 1)]
 
     def blob(self, sha256: str) -> Path:
         """Where an upload is, or is to be."""
@@ -127,17 +143,63 @@ class Folder:
         """A name for a file that is being written."""
         return self._parts / f"{token_hex(8)}.new"
 
-    def prune(self) -> None:
-        """Forgets uploads that no model was made of and what died while it was written, after a
-        day; parts of downloads that nobody took up again, after two weeks.
+    # ── what nobody needs ────────────────────────────────────────────────────────────────────────
+
+    def claim(self, path: Path) -> bool:
+        """Whether a content or an upload is there; if so, it stays for a day."""
+        if not path.is_file():
+            return False
+        with self.names_locked():
+            return self._use(path)
+
+    def place(self, fresh: Path, target: Path) -> None:
+        """Gives a content its place, for a day if it gets no name. If it is there, `fresh` goes."""
+        with self.names_locked():
+            if self._use(target):
+                fresh.unlink()
+            else:
+                os.utime(fresh)
+                settle(fresh, target)
+
+    def _use(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        # The time of a content that has a name is what engines know it by.
+        if all(model.digest != path.name[:_DIGITS] for model in self.models().values()):
+            os.utime(path)
+        return True
+
+    def collect(self) -> None:
+        """Deletes contents without a name, uploads that no model was made of and what died while
+        it was written, once they are a day old; parts of downloads that nobody took up again,
+        after two weeks.
+
+        Whoever uses a content has claimed it under the lock of the names, so it is not that old;
+        a part in use is locked. Holds among all processes of one folder.
         """
-        now = time.time()
-        for path in (*self._blobs.iterdir(), *self._parts.iterdir()):
-            kept = path.suffix in {".part", ".etag"}
-            with suppress(OSError):
-                age = now - path.stat().st_mtime
-                if age > (_FORGOTTEN_SECONDS if kept else _ABANDONED_SECONDS):
-                    path.unlink()
+        if not self._locks.is_dir():
+            return
+        with self.names_locked():
+            _delete_old(self._uncalled(), _ABANDONED_SECONDS)
+            _delete_old(_inside(self._blobs, "*"), _ABANDONED_SECONDS)
+        _delete_old(_inside(self._parts, "*.new"), _ABANDONED_SECONDS)
+        _delete_old(_inside(self._names, ".*.new"), _ABANDONED_SECONDS)
+        for path in (*_inside(self._parts, "*.part"), *_inside(self._parts, "*.etag")):
+            held = self.try_lock(path.stem)
+            if held is not None:
+                try:
+                    _delete_old([path], _FORGOTTEN_SECONDS)
+                finally:
+                    os.close(held)
+
+    def _uncalled(self) -> list[Path]:
+        """Contents that no name stands for. A name that can't be read may stand for any."""
+        self._looked = -1
+        named = {model.digest for model in self.models().values()}
+        if len(_inside(self._names, "[!.]*" + _SUFFIX)) != len(self.models()):
+            return []
+        contents = (path for path in _inside(self.files, "*") if _CONTENT.fullmatch(path.name))
+        return [path for path in contents if path.name[:_DIGITS] not in named]
 
     # ── locks ────────────────────────────────────────────────────────────────────────────────────
 
@@ -184,6 +246,27 @@ def settle(fresh: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def joined(digests: Sequence[str]) -> str:
+    """The digest that stands for a model's parts: of their digests in their order, each as
+    hexadecimal digits with a newline; the only one's own.
+    """
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{one}\n" for one in digests).encode()).hexdigest()
+
+
+def _inside(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
+def _delete_old(paths: Iterable[Path], seconds: float) -> None:
+    now = time.time()
+    for path in paths:
+        with suppress(OSError):
+            if now - path.stat().st_mtime > seconds:
+                path.unlink()
 
 
 def digest(text: str, param: str) -> str:

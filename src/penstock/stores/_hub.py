@@ -32,11 +32,10 @@ from penstock.core.errors import (
     UnknownModelError,
 )
 from penstock.stores._download import Source
-from penstock.stores._names import HubName
+from penstock.stores._names import HubName, part_of
 
 _USUAL: Final = "Q4_K_M"
 _SECONDS: Final = 20.0
-_SPLIT: Final = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _QUANT: Final = re.compile(
     r"(?:^|[-._/])((?:UD-)?(?:I?Q\d\w*|TQ\d_\d|MXFP4\w*|BF16|F16|F32))(?=\.gguf$)", re.IGNORECASE
 )
@@ -47,25 +46,49 @@ class _File(msgspec.Struct, frozen=True):
     size: int
     sha256: str
 
+
+class _Model(msgspec.Struct, frozen=True):
+    """A whole file, or all parts of one in their order; `path` is without the part's number."""
+
+    path: str
+    files: tuple[_File, ...]
+
     @property
     def quant(self) -> str:
         found = _QUANT.search(self.path)
         return found[1].upper() if found else ""
 
+    @property
+    def stem(self) -> str:
+        return self.path.rpartition("/")[2][: -len(".gguf")]
 
-def find(name: HubName) -> Source:
-    """The file to fetch. Raises `UnknownModelError` (it lists what there is) and `EngineError`."""
+
+def find(name: HubName) -> list[Source]:
+    """What to fetch: one file, or all parts of one in their order.
+
+    Raises `UnknownModelError` (it lists what there is) and `EngineError`.
+    """
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
     info = _info(name.repo, endpoint)
-    chosen = _choose(name, _files(info))
-    url = hf_hub_url(name.repo, chosen.path, revision=info.sha, endpoint=endpoint)
-    return Source(
-        url=url,
-        headers=dict(build_hf_headers(library_name="penstock")),
-        sha256=chosen.sha256,
-        size=chosen.size,
-        quant=chosen.quant,
-    )
+    files = _files(info)
+    models = _models(files)
+    if not models:
+        missing = "but parts of split ones" if files else "file"
+        raise UnknownModelError(
+            f"hf.co/{name.repo} has no GGUF {missing}; look for a repository with GGUF in its name",
+            param="model",
+        )
+    chosen = _choose(name, models)
+    return [
+        Source(
+            url=hf_hub_url(name.repo, file.path, revision=info.sha, endpoint=endpoint),
+            headers=dict(build_hf_headers(library_name="penstock")),
+            sha256=file.sha256,
+            size=file.size,
+            quant=chosen.quant,
+        )
+        for file in chosen.files
+    ]
 
 
 def _info(repo: str, endpoint: str | None) -> ModelInfo:
@@ -117,26 +140,28 @@ def _files(info: ModelInfo) -> list[_File]:
     return found
 
 
-def _choose(name: HubName, files: list[_File]) -> _File:
-    if not files:
-        raise UnknownModelError(
-            f"hf.co/{name.repo} has no GGUF file; look for a repository with GGUF in its name",
-            param="model",
-        )
-    whole = [file for file in files if not _SPLIT.search(file.path)]
-    for file in whole:
-        if name.quant and name.quant.upper() in (file.quant, _stem(file).upper()):
-            return file
-    if not name.quant and whole:
-        usual = [file for file in whole if file.quant == _USUAL]
-        return (usual or whole)[0]
-    there = ", ".join(sorted({file.quant or _stem(file) for file in whole}))
-    parts = " (files that are split in parts can't be pulled)" if len(whole) < len(files) else ""
-    asked = f" {name.quant}" if name.quant else " whole GGUF file"
+def _models(files: list[_File]) -> list[_Model]:
+    """Whole files first; of split ones those whose parts are all there."""
+    whole = [_Model(file.path, (file,)) for file in files if part_of(file.path) is None]
+    split: dict[tuple[str, int], dict[int, _File]] = {}
+    for file in files:
+        if (part := part_of(file.path)) is not None:
+            split.setdefault((part.name, part.parts), {})[part.part] = file
+    return whole + [
+        _Model(path, tuple(there[n] for n in range(1, parts + 1)))
+        for (path, parts), there in split.items()
+        if len(there) == parts
+    ]
+
+
+def _choose(name: HubName, models: list[_Model]) -> _Model:
+    if not name.quant:
+        usual = [model for model in models if model.quant == _USUAL]
+        return (usual or models)[0]
+    for model in models:
+        if name.quant.upper() in (model.quant, model.stem.upper()):
+            return model
+    there = ", ".join(sorted({model.quant or model.stem for model in models}))
     raise UnknownModelError(
-        f"hf.co/{name.repo} has no{asked}; there is: {there or 'none'}{parts}", param="model"
+        f"hf.co/{name.repo} has no {name.quant}; there is: {there}", param="model"
     )
-
-
-def _stem(file: _File) -> str:
-    return file.path.rpartition("/")[2][: -len(".gguf")]

@@ -1,6 +1,7 @@
 """Names of models: `name[:tag]` and `hf.co/ORG/REPO[:QUANT]`. A name is never a path."""
 
 import re
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from penstock.core.errors import InvalidRequestError
@@ -10,6 +11,22 @@ _NAME: Final = re.compile(rf"(?P<base>{_SEGMENT}(?:/{_SEGMENT}){{0,3}})(?::(?P<t
 _LONGEST: Final = 200
 _HUBS: Final = ("hf.co", "huggingface.co")
 _LATEST: Final = "latest"
+
+
+_PART: Final = re.compile(
+    r"(?P<name>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE
+)
+_MOST_PARTS: Final = 1000
+
+
+class Part(NamedTuple):
+    """One of the files that a model was split in, as llama.cpp's tool names them: `name` is all
+    of them's, with its suffix; they count from 1.
+    """
+
+    name: str
+    part: int
+    parts: int
 
 
 class HubName(NamedTuple):
@@ -33,6 +50,32 @@ def full(name: str, param: str = "model") -> str:
         )
     base = re.sub(r"^(?:huggingface\.co)/", "hf.co/", found["base"])
     return f"{base}:{found['tag'] or _LATEST}"
+
+
+def part_of(file: str) -> Part | None:
+    """What a file's name or path says about it; `None` for one that is whole."""
+    found = _PART.fullmatch(file)
+    if found is None or not 0 < int(found["part"]) <= int(found["parts"]) <= _MOST_PARTS:
+        return None
+    return Part(found["name"] + found["suffix"], int(found["part"]), int(found["parts"]))
+
+
+def parts(path: Path) -> list[Path]:
+    """The files of a model by its first, or its only one.
+
+    Raises `InvalidRequestError` for another of them.
+    """
+    found = part_of(path.name)
+    if found is None:
+        return [path]
+    stem, suffix = found.name[: -len(".gguf")], found.name[-len(".gguf") :]
+    names = [f"{stem}-{n:05}-of-{found.parts:05}{suffix}" for n in range(1, found.parts + 1)]
+    if found.part != 1:
+        raise InvalidRequestError(
+            f"{path.name} is part {found.part} of a model: name its first, {names[0]}",
+            param="model",
+        )
+    return [path.with_name(name) for name in names]
 
 
 def is_path(name: str) -> bool:

@@ -3,11 +3,11 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import aclosing
 from importlib import import_module
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from penstock.core.errors import (
     ConfigError,
@@ -19,7 +19,7 @@ from penstock.core.errors import (
 from penstock.core.events import Event, Progress
 from penstock.stores._download import Download, Patience, Source, check_room
 from penstock.stores._folder import Folder, settle
-from penstock.stores._names import HubName
+from penstock.stores._names import HubName, parts
 
 Batches = AsyncGenerator[list[Event]]
 Check = Callable[[Path], None]
@@ -29,10 +29,18 @@ _PIECE: Final = 4 * 1024 * 1024
 _TELL_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.2
 _ROOM_EVERY: Final = 64 * 1024 * 1024
+_CLAIM_SECONDS: Final = 3600.0
+"""Parts that are there wait for the others, perhaps for days, and must not be collected."""
+
+
+class Taken(NamedTuple):
+    """The digests of what was taken in, in the order of a model's parts."""
+
+    digests: list[str]
 
 
 class _HubModule(Protocol):
-    def find(self, name: HubName) -> Source: ...
+    def find(self, name: HubName) -> list[Source]: ...
 
 
 def say(text: str) -> list[Event]:
@@ -55,13 +63,48 @@ class Contents:
         self._free = free
         self._patience = patience
 
-    async def find(self, name: HubName) -> Source:
-        """What the hub has. Raises `GatewayError`, `ConfigError` where its package is missing."""
+    async def find(self, name: HubName) -> list[Source]:
+        """What the hub has: one file, or all parts of one.
+
+        Raises `GatewayError`, `ConfigError` where its package is missing.
+        """
         return await asyncio.to_thread(_hub().find, name)
 
-    async def fetch(self, source: Source) -> Batches:
-        """From the hub. Two who want the same wait for each other, and then share it."""
-        sha256, target = source.sha256, self._folder.content(source.sha256)
+    async def fetch(self, sources: Sequence[Source]) -> Batches:
+        """From the hub. Of a model in parts the first comes last: by that one engines know that
+        there is a model.
+        """
+        targets = self._folder.contents([source.sha256 for source in sources])
+        if len(sources) > 1:
+            check_room(self._folder.files, self._missing(sources, targets), self._free)
+        loop = asyncio.get_running_loop()
+        here: list[Path] = []
+        claimed = loop.time()
+        for source, target in reversed(list(zip(sources, targets, strict=True))):
+            async with aclosing(self._fetch(source, target)) as batches:
+                async for batch in batches:
+                    if here and loop.time() - claimed > _CLAIM_SECONDS:
+                        claimed = loop.time()
+                        await asyncio.to_thread(self._claim, here)
+                    yield batch
+            here.append(target)
+        if len(sources) > 1:
+            await asyncio.to_thread(self._claim, here)
+
+    def _missing(self, sources: Sequence[Source], targets: Sequence[Path]) -> int:
+        return sum(
+            source.size - _size(self._folder.part(source.sha256))
+            for source, target in zip(sources, targets, strict=True)
+            if not target.is_file()
+        )
+
+    def _claim(self, targets: Sequence[Path]) -> None:
+        for target in targets:
+            self._folder.claim(target)
+
+    async def _fetch(self, source: Source, target: Path) -> Batches:
+        """Two who want the same wait for each other, and then share it."""
+        sha256 = source.sha256
         line = f"pulling {sha256[:12]}"
         part = self._folder.part(sha256)
         yield _bytes(line, sha256, _size(part), source.size)
@@ -71,7 +114,7 @@ class Contents:
             yield _bytes(line, sha256, _size(part), source.size)
             held = await asyncio.to_thread(self._folder.try_lock, sha256)
         try:
-            if not target.is_file():
+            if not await asyncio.to_thread(self._folder.claim, target):
                 async with aclosing(self._download(source, part, line)) as batches:
                     async for batch in batches:
                         yield batch
@@ -101,20 +144,38 @@ class Contents:
             reason = error.message.replace(fresh.name, "the file")
             raise InvalidRequestError(reason, param="model") from error
         fresh.chmod(0o600)
-        settle(fresh, target)
+        self._folder.place(fresh, target)
 
-    async def take_in(self, path: Path) -> AsyncGenerator[list[Event] | str]:
-        """A copy of a file of this machine; yields its digest last.
+    async def take_in(self, path: Path) -> AsyncGenerator[list[Event] | Taken]:
+        """A copy of a file of this machine, of a model in parts of all of them; what was taken
+        comes last.
 
         Not a link: a content must stay what its name says, whatever becomes of the other file.
         """
-        await asyncio.to_thread(self._check, path)
-        size = _size(path)
-        check_room(self._folder.files, size, self._free)
-        fresh = self._folder.fresh()
-        digest = hashlib.sha256()
+        paths = parts(path)
+        for each in paths:
+            await asyncio.to_thread(self._check, each)
+        check_room(self._folder.files, sum(map(_size, paths)), self._free)
+        fresh = [self._folder.fresh() for _ in paths]
+        digests: list[str] = []
+        try:
+            for source, copy in zip(paths, fresh, strict=True):
+                digest = hashlib.sha256()
+                async with aclosing(self._copy(source, copy, digest)) as batches:
+                    async for batch in batches:
+                        yield batch
+                digests.append(digest.hexdigest())
+            targets = self._folder.contents(digests)
+            for copy, target in reversed(list(zip(fresh, targets, strict=True))):
+                await asyncio.to_thread(self._accept, copy, target)
+        finally:
+            for copy in fresh:
+                copy.unlink(missing_ok=True)
+        yield Taken(digests)
+
+    async def _copy(self, path: Path, fresh: Path, digest: "_Digest") -> Batches:
         loop = asyncio.get_running_loop()
-        told, at = 0.0, 0
+        told, at, size = 0.0, 0, _size(path)
         pieces = _copied(path, fresh, digest)
         try:
             while (count := await asyncio.to_thread(next, pieces, 0)) > 0:
@@ -122,11 +183,8 @@ class Contents:
                 if loop.time() - told >= _TELL_SECONDS:
                     told = loop.time()
                     yield [Progress(what="fetching", text=f"copying {path.name}", at=at, of=size)]
-            await asyncio.to_thread(self._accept, fresh, self._folder.content(digest.hexdigest()))
         finally:
             pieces.close()
-            fresh.unlink(missing_ok=True)
-        yield digest.hexdigest()
 
     async def put(self, sha256: str, chunks: AsyncIterator[bytes], most: int) -> None:
         """An upload. Raises `InvalidRequestError` when its content is another,
@@ -158,9 +216,9 @@ class Contents:
     async def use_blob(self, sha256: str) -> None:
         """Makes an upload a content. Raises `InvalidRequestError`: not there, or no model."""
         target, blob = self._folder.content(sha256), self._folder.blob(sha256)
-        if target.is_file():
+        if await asyncio.to_thread(self._folder.claim, target):
             return
-        if not blob.is_file():
+        if not await asyncio.to_thread(self._folder.claim, blob):
             raise InvalidRequestError(f"there is no blob sha256:{sha256}", param="files")
         await asyncio.to_thread(self._accept, blob, target)
 

@@ -5,6 +5,7 @@ one store: what one pulls the others offer.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -18,8 +19,9 @@ from penstock.core.stores import StoredModel
 from penstock.stores import _creating, _folder, _names
 from penstock.stores._download import Patience, free_bytes
 from penstock.stores._folder import Folder
-from penstock.stores._pulling import Batches, Check, Contents, say
+from penstock.stores._pulling import Batches, Check, Contents, Taken, say
 
+_log = logging.getLogger(__name__)
 MOST_BLOB_BYTES: Final = 256 * 1024**3
 
 
@@ -54,6 +56,16 @@ class Models:
         self._find(name)
         if not await asyncio.to_thread(self._folder.delete, _names.full(name)):
             raise _unknown(name)
+        await self.collect()
+
+    async def collect(self) -> None:
+        """Deletes contents and uploads without a name that are over a day old, and parts of
+        downloads after two weeks; never what another process is about to name.
+        """
+        try:
+            await asyncio.to_thread(self._folder.collect)
+        except OSError as error:
+            _log.warning("old files of the model store stay: %s", error.strerror)
 
     async def copy(self, source: str, destination: str) -> None:
         """Another name for the same. Raises `UnknownModelError`, `InvalidRequestError`."""
@@ -64,7 +76,8 @@ class Models:
     async def has_blob(self, sha256: str) -> bool:
         """Whether a file of this content is there."""
         digest = _folder.digest(sha256, "digest")
-        return self._folder.blob(digest).is_file() or self._folder.content(digest).is_file()
+        # Whoever asks is about to make a model of it.
+        return await asyncio.to_thread(self._claim, digest)
 
     async def put_blob(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
         """Keeps an upload, for a day if no model is made of it.
@@ -73,7 +86,7 @@ class Models:
         disk.
         """
         digest = _folder.digest(sha256, "digest")
-        await asyncio.to_thread(self._make)
+        await self._make()
         await self._contents.put(digest, chunks, MOST_BLOB_BYTES)
 
     async def fetch(self, request: Request) -> AsyncIterator[Sequence[Event]]:
@@ -85,7 +98,7 @@ class Models:
                 param="model",
             )
         name = _names.full(request.model)
-        await asyncio.to_thread(self._make)
+        await self._make()
         work = request.work or Fetch()
         batches = self._create(name, work) if request.task == "create" else self._pull(name)
         async with aclosing(batches):
@@ -99,7 +112,7 @@ class Models:
         Raises `ConfigError` that says what is wrong with the file.
         """
         name = _names.full(name)
-        await asyncio.to_thread(self._make)
+        await self._make()
         async with aclosing(self._take_in(path, name)) as batches:
             async for batch in batches:
                 yield batch
@@ -107,9 +120,14 @@ class Models:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
-    def _make(self) -> None:
-        self._folder.make()
-        self._folder.prune()
+    def _claim(self, sha256: str) -> bool:
+        return any(
+            map(self._folder.claim, (self._folder.content(sha256), self._folder.blob(sha256)))
+        )
+
+    async def _make(self) -> None:
+        await asyncio.to_thread(self._folder.make)
+        await self.collect()
 
     async def _pull(self, name: str) -> Batches:
         wanted = _names.on_hub(name)
@@ -121,13 +139,14 @@ class Models:
                 param="model",
             )
         yield say("pulling manifest")
-        source = await self._contents.find(wanted)
-        async with aclosing(self._contents.fetch(source)) as batches:
+        sources = await self._contents.find(wanted)
+        async with aclosing(self._contents.fetch(sources)) as batches:
             async for batch in batches:
                 yield batch
         yield say("writing manifest")
-        origin = f"hf.co/{wanted.repo}" + (f":{source.quant}" if source.quant else "")
-        await self._write(self._described(name, source.sha256, origin))
+        quant = sources[0].quant
+        origin = f"hf.co/{wanted.repo}" + (f":{quant}" if quant else "")
+        await self._write(self._described(name, [one.sha256 for one in sources], origin))
 
     async def _create(self, name: str, work: Fetch) -> Batches:
         _creating.check(work)
@@ -143,28 +162,40 @@ class Models:
                     param="from",
                 )
             source = _names.full(work.source, "from")
-            async with aclosing(self._ensure(source)) as batches:
-                async for batch in batches:
-                    yield batch
-            base = self._find(source, "from")
+            brought = self._folder.models().get(source)
+            if brought is None:
+                async with aclosing(self._brought(source)) as found:
+                    async for one in found:
+                        if isinstance(one, StoredModel):
+                            brought = one
+                        else:
+                            yield one
+            base = self._find(source, "from") if brought is None else brought
         yield say(f"using already created layer sha256:{base.digest}")
         yield say("writing manifest")
         await self._write(_creating.made(base, name, work, _now()))
 
-    async def _ensure(self, name: str) -> Batches:
-        """Brings a source in, unless it is there."""
+    async def _brought(self, name: str) -> AsyncGenerator[list[Event] | StoredModel]:
+        """Brings in a source that is not there; yields it last, unless it has a name here now.
+
+        One that comes with the package gets none: it is listed anyway, and its content is to go
+        with the last model that was made of it.
+        """
         short = name.removesuffix(":latest")
-        if name in self._folder.models():
-            return
         if short in self._embedded:
-            batches = self._take_in(self._embedded[short], name)
+            path = self._embedded[short]
+            async with aclosing(self._contents.take_in(path)) as found:
+                async for one in found:
+                    if isinstance(one, Taken):
+                        yield self._described(short, one.digests, path.name)
+                    else:
+                        yield one
         elif _names.on_hub(name) is not None:
-            batches = self._pull(name)
+            async with aclosing(self._pull(name)) as batches:
+                async for batch in batches:
+                    yield batch
         else:
             raise UnknownModelError(f"no model named {short!r} to make one of", param="from")
-        async with aclosing(batches):
-            async for batch in batches:
-                yield batch
 
     async def _of_files(self, files: Mapping[str, str]) -> StoredModel:
         if len(files) != 1:
@@ -172,27 +203,33 @@ class Models:
         ((name, said),) = files.items()
         sha256 = _folder.digest(said, f"files.{name}")
         await self._contents.use_blob(sha256)
-        return self._described("", sha256, Path(name).name)
+        return self._described("", [sha256], Path(name).name)
 
     async def _take_in(self, path: Path, name: str) -> Batches:
-        sha256 = ""
+        digests: list[str] = []
         async with aclosing(self._contents.take_in(path)) as found:
             async for one in found:
-                if isinstance(one, str):
-                    sha256 = one
+                if isinstance(one, Taken):
+                    digests = one.digests
                 else:
                     yield one
         yield say("writing manifest")
-        await self._write(self._described(name, sha256, path.name))
+        await self._write(self._described(name, digests, path.name))
 
-    def _described(self, name: str, sha256: str, origin: str) -> StoredModel:
-        path = self._folder.content(sha256)
+    def _described(self, name: str, digests: Sequence[str], origin: str) -> StoredModel:
+        """A model of contents that are there: of one, or of its parts in their order."""
+        paths = self._folder.contents(digests)
         try:
-            size = path.stat().st_size
+            size = sum(path.stat().st_size for path in paths)
         except OSError as error:
             raise InternalError("the model was deleted meanwhile") from error
         return StoredModel(
-            name=name, file=path.name, digest=sha256, size=size, modified=_now(), origin=origin
+            name=name,
+            file=paths[0].name,
+            digest=_folder.joined(digests),
+            size=size,
+            modified=_now(),
+            origin=origin,
         )
 
     async def _write(self, model: StoredModel) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from penstock import registry
 from penstock.core.errors import ConfigError
 from penstock.core.ports import Dialect
-from penstock.testing.dialects import DialectVector, Subject, streamed
+from penstock.testing.cases import DialectVector, streamed
+from penstock.testing.dialects import Subject
 from penstock.wire import json
 
 

@@ -1,7 +1,7 @@
 """The only JSON door. What leaves is ASCII: no client that splits lines at U+2028 can break it."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import cache
 from typing import Final, NoReturn, TypeVar, cast
 
@@ -39,14 +39,17 @@ def _escape(match: re.Match[str]) -> str:
 
 
 @cache
-def _decoder(kind: Hashable) -> msgspec.json.Decoder[object]:
-    return msgspec.json.Decoder(cast("type[object]", kind))
+def _decoder(kind: Hashable, strict: bool) -> msgspec.json.Decoder[object]:
+    return msgspec.json.Decoder(cast("type[object]", kind), strict=strict)
 
 
-def decode(data: bytes | str, kind: type[T], blame: type[GatewayError]) -> T:
-    """A value of `kind`, or an error of the class `blame` whose `param` is the field's path."""
+def decode(data: bytes | str, kind: type[T], blame: type[GatewayError], *, lax: bool = False) -> T:
+    """A value of `kind`, or an error of the class `blame` whose `param` is the field's path.
+
+    `lax`: a text is a number or a truth where one is wanted, as the fields of a form are.
+    """
     try:
-        return cast("T", _decoder(cast("Hashable", kind)).decode(data))
+        return cast("T", _decoder(cast("Hashable", kind), not lax).decode(data))
     except msgspec.ValidationError as error:
         _fail(error, blame)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -88,7 +91,24 @@ def is_json(text: str | bytes) -> bool:
     return True
 
 
-def schema(kinds: list[type], ref_template: str) -> tuple[tuple[object, ...], dict[str, object]]:
-    """JSON schemas of struct types, and the components that they refer to."""
-    schemas, components = msgspec.json.schema_components(kinds, ref_template=ref_template)
+def schema(
+    kinds: Sequence[object], ref_template: str
+) -> tuple[tuple[object, ...], dict[str, object]]:
+    """JSON schemas of types, and the components that they refer to."""
+    schemas, components = msgspec.json.schema_components(
+        kinds, ref_template=ref_template, schema_hook=_anything
+    )
     return schemas, dict(components)
+
+
+def properties(kind: type[msgspec.Struct]) -> object:
+    """The schemas of a struct's fields, for a map that is read more freely than the struct."""
+    _, components = schema([kind], "{name}")
+    return cast("dict[str, object]", components[kind.__name__])["properties"]
+
+
+def _anything(kind: type) -> dict[str, object]:
+    """`object` holds any JSON; msgspec knows it as `Any` only."""
+    if kind is object:
+        return {"description": "Any JSON."}
+    raise NotImplementedError

@@ -38,6 +38,7 @@ class Scripted:
     description: ClassVar[str] = "plays what a test wrote"
     supports: ClassVar[frozenset[str]] = frozenset({"temperature"})
     outputs: ClassVar[tuple[Modality, ...]] = ("text",)
+    usual: ClassVar[str] = "hello"
 
     def __init__(self, scripts: dict[str, Play]) -> None:
         self.scripts = {"hello": hello, **scripts}
@@ -122,8 +123,10 @@ async def serving(
     keys: Sequence[str] = (),
     admin_keys: Sequence[str] = (),
     streams: Streams | None = None,
+    engine: Scripted | None = None,
+    more: Callable[[Config], dict[str, object]] | None = None,
 ) -> AsyncIterator[Running]:
-    """A real server on a free port, over a real gateway."""
+    """A real server on a free port, over a real gateway. `more`: further parts of it."""
     settings = msgspec.structs.replace(settings or Server(), port=0)
     config = Config(
         server=settings,
@@ -133,16 +136,17 @@ async def serving(
         ),
         streams=streams or Streams(),
     )
-    engine, metrics = Scripted(scripts or {}), Metrics()
+    engine, metrics = engine or Scripted(scripts or {}), Metrics()
     parts = Parts(
         config=config,
         log=Log(config.streams, Path("unused"), now_ms, metrics.log_latency.observe),
-        bindings=[Binding("scripted", "scripted", engine, model="hello")],
+        bindings=[Binding("scripted", "scripted", engine, model=engine.usual)],
         dialects=dialects,
         personalities={},
         version="1.2.3",
         metrics=metrics,
     )
+    parts = msgspec.structs.replace(parts, **more(config)) if more is not None else parts
     async with Gateway(parts) as gateway, asyncio.TaskGroup() as group:
         await gateway.bindings.started(within=5)
         server = HttpServer(create_app(gateway, settings), settings, grace_seconds=0.2)

@@ -12,6 +12,7 @@ from tests.integration.http.parts import serving
 from tests.integration.http.stand_in import Dialect
 from tests.integration.http.test_http_generate import gated
 
+from penstock import registry
 from penstock.core.events import Done, Event, TextDelta
 from penstock.core.request import Request
 
@@ -32,12 +33,13 @@ def test_no_page_names_another_host(name: str) -> None:
 
 @pytest.mark.services
 async def test_the_documentation_works_offline(tmp_path: Path) -> None:
-    async with serving([Dialect()]) as running, chromium(tmp_path) as page:
+    dialects = [registry.load("dialects", name).Dialect() for name in registry.names("dialects")]
+    async with serving(dialects) as running, chromium(tmp_path) as page:
         origin = f"http://127.0.0.1:{running.port}"
         await page.open(f"{origin}/docs")
-        await page.until("document.querySelectorAll('.opblock').length > 8")
+        await page.until("document.querySelectorAll('.opblock').length > 50")
         shown = str(await page.run("document.body.innerText"))
-        for path in ("/v1/chat/completions", "/v1/streams/{id}", "/ready"):
+        for path in ("/v1/chat/completions", "/api/v1/generate", "/v1/streams/{id}", "/ready"):
             assert path in shown.replace("\u200b", "")
         assert len(page.requests) >= 5
         outside = [r for r in page.requests if not r.startswith((origin, "data:"))]

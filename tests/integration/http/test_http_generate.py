@@ -15,6 +15,7 @@ from penstock.core.errors import EngineError, EngineRefusedError
 from penstock.core.events import Done, Event, Failed, Progress, TextDelta
 from penstock.core.principals import LOCAL
 from penstock.core.request import Request
+from penstock.dialects.ollama import Dialect as Ollama
 from penstock.wire import json
 
 CHAT = "/v1/chat/completions"
@@ -281,6 +282,16 @@ async def test_a_wrong_policy_is_named() -> None:
         status, _, body = await running.ask("POST", CHAT, ask(), penstock_on_disconnect="explode")
         assert status == 400
         assert b'"param":"Penstock-On-Disconnect"' in body
+
+
+async def test_a_wrong_policy_is_named_also_where_nothing_is_generated() -> None:
+    async with serving([Ollama()]) as running:
+        load = b'{"model":"hello"}'
+        status, _, body = await running.ask(
+            "POST", "/api/chat", load, penstock_on_disconnect="explode"
+        )
+        assert status == 400
+        assert b"Penstock-On-Disconnect must be one of" in body
 
 
 async def test_event_ids_on_request_and_resuming_from_each() -> None:

@@ -14,7 +14,7 @@ class Document(msgspec.Struct):
     """The parts that are looked at."""
 
     openapi: str
-    paths: dict[str, dict[str, object]]
+    paths: dict[str, dict[str, dict[str, object]]]
     components: dict[str, dict[str, object]]
 
 
@@ -30,8 +30,13 @@ async def test_every_route_is_described_and_every_reference_resolves() -> None:
         for path in ("/v1/streams", "/v1/streams/{id}", "/health", "/ready", "/metrics", "/"):
             assert path in paths
         schemas = found.components["schemas"]
-        for name in re.findall(rb'"#/components/schemas/(\w+)"', body):
+        for name in re.findall(rb'"#/components/schemas/([\w.]+)"', body):
             assert name.decode() in schemas
-        ids = re.findall(rb'"operationId":"(\w+)"', body)
+        for path in ("/v1/streams/{id}/blobs/{sha256}", "/v1/images/{id}/{sha256}"):
+            assert b'"image/*"' in json.encode(paths[path]["get"])
+        ids = [one["operationId"] for path in paths.values() for one in path.values()]
         assert len(ids) == len(set(ids)) > 10
+        linked = re.findall(rb'"operationId":"(\w+)","parameters":{"id":"\$response', body)
+        assert linked
+        assert {name.decode() for name in linked} <= set(ids)
         assert b'"code":"missing_key"' in body

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import signal
 from contextlib import suppress
 
@@ -160,8 +161,14 @@ async def test_metrics_count_what_happened() -> None:
         assert f"penstock_requests_total{{{labels}}} 1.0" in lines
         assert 'penstock_tokens_total{binding="scripted",kind="output",model="hello"} 2.0' in lines
         assert "penstock_first_token_seconds_count 1.0" in lines
-        for name in ("streams_live", "readers", "log_backlog_bytes", "log_sync_age_seconds"):
+        for name in (
+            "streams_live",
+            "readers",
+            "log_backlog_bytes",
+            "log_sync_age_seconds",
+        ):
             assert f"penstock_{name} 0.0" in lines
+        assert any(re.fullmatch(r"penstock_tasks [1-9]\d*\.0", line) for line in lines)
         for name in ("gap", "log_latency", "loop_lag"):
             assert any(line.startswith(f"penstock_{name}_seconds_bucket") for line in lines)
 

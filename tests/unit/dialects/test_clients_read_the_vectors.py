@@ -12,8 +12,10 @@ from msgspec import UNSET
 from penstock.core import events as ev
 from penstock.core.errors import ConfigError
 from penstock.core.folding import fold
-from penstock.testing.dialects import DialectVector, dialect_vectors
+from penstock.testing import pictures
+from penstock.testing.cases import DialectVector, dialect_vectors
 from penstock.wire import json
+from penstock.wire.pictures import base64
 
 ROOT = Path(__file__).parents[2] / "vectors"
 
@@ -105,6 +107,65 @@ def test_openai_python_reads_vectors_in_both_encodings():
     assert read["base64"] == [[0.5, -1.0]]
     assert read["langchain"] == [[0.5], [-1.0]]
     assert read["documented"] == [[0.0023064255, -0.009327292, -0.0028842222]]
+
+
+OWN_IMAGES = [v for v in with_streams("openai_images") if v.read("elsewhere.json") is None]
+
+
+@pytest.mark.parametrize("vector", OWN_IMAGES, ids=str)
+def test_openai_python_reads_what_was_drawn(vector: DialectVector):
+    finished: list[str] = []
+    partial: list[str] = []
+    failure = None
+    with answered(vector) as client:
+        stream = client.images.generate(model="m", prompt="x", stream=True)
+        try:
+            for event in stream:
+                data = event.b64_json or (event.model_extra or {})["url"]
+                if event.type.endswith("completed"):
+                    finished.append(data)
+                else:
+                    partial.append(data)
+        except openai.APIError as error:
+            failure = error.message
+    events = [entry.event for entry in vector.entries()]
+    made = [event.blob for event in events if isinstance(event, ev.Image)]
+    assert [shown(vector, blob) for blob in made] == finished
+    previews = [
+        shown(vector, e.preview) for e in events if isinstance(e, ev.Progress) and e.preview
+    ]
+    assert set(partial) <= set(previews)
+    failed = fold(vector.entries()).failed
+    assert (failure is not None) == (failed is not None or not finished)
+    if failed is not None:
+        assert failure == failed.message
+
+
+def shown(vector: DialectVector, blob: ev.Blob) -> str:
+    """What a client gets of a picture; the address where that was asked for."""
+    body = (vector.read("response.body") or b"") + (vector.read("whole.json") or b"")
+    address = pictures.ADDRESS.format(sha256=blob.sha256)
+    if address.encode() in body:
+        return address
+    file = vector.folder / "blobs" / blob.sha256
+    return base64(file.read_bytes()).decode() if file.exists() else ""
+
+
+WHOLE_IMAGES = [v for v in dialect_vectors(ROOT, "openai_images") if v.read("whole.json")]
+
+
+@pytest.mark.parametrize("vector", WHOLE_IMAGES, ids=str)
+def test_openai_python_reads_whole_answers_with_pictures(vector: DialectVector):
+    with replying(vector.read("whole.json") or b"", "application/json") as client:
+        found = client.images.generate(model="m", prompt="x")
+    made = [e.event.blob for e in vector.entries() if isinstance(e.event, ev.Image)]
+    assert [one.b64_json or one.url for one in found.data or []] == [
+        shown(vector, blob) for blob in made
+    ]
+    usage = fold(vector.entries()).usage
+    if found.usage is not None:
+        assert usage is not None
+        assert found.usage.total_tokens == usage.input_tokens + usage.output_tokens
 
 
 @pytest.mark.parametrize("vector", with_streams("lollms"), ids=str)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import ollama
 import pytest
 
@@ -24,7 +25,7 @@ from penstock.core.ports import Call, Route
 from penstock.core.queries import BlobAsk, Found, LoadedModel, ModelDetails, Query
 from penstock.core.request import Request
 from penstock.dialects.ollama import Dialect
-from penstock.testing.dialects import DialectVector, dialect_vectors
+from penstock.testing.cases import DialectVector, dialect_vectors
 
 ROOT = Path(__file__).parents[2] / "vectors"
 DIALECT = Dialect()
@@ -105,6 +106,22 @@ def test_any_other_time_loads_and_is_named(keep: object):
 def test_how_long_an_answer_may_be(said: int, most: int | None):
     sampling = request("/api/generate", prompt="x", options={"num_predict": said}).sampling
     assert sampling.max_tokens == most
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"frequency_penalty": 3}, "options.frequency_penalty"),
+        ({"mirostat": 1}, "options.mirostat"),
+    ],
+)
+def test_wrong_options_are_refused_also_where_a_model_is_only_loaded(
+    path: str, options: object, param: str
+):
+    with pytest.raises(InvalidRequestError) as caught:
+        parsed(path, {"model": "m", "options": options})
+    assert caught.value.param == param
 
 
 @pytest.mark.parametrize(
@@ -320,6 +337,19 @@ def test_models_are_listed():
     assert forever["expires_at"].startswith("9999")
 
 
+def test_a_digest_is_the_files_where_it_is_known_and_else_stays_the_same():
+    unknown, known = CARD, msgspec.structs.replace(CARD, digest="ab" * 32)
+    alias = msgspec.structs.replace(unknown, name="other", alias_of=CARD.name)
+    another = msgspec.structs.replace(unknown, size=8)
+    listed = answered("models", models=(unknown, known, alias, another))["models"]
+    said = [one["digest"] for one in listed]
+    assert said[1] == "ab" * 32
+    assert said[0] == said[2] != said[3]
+    assert all(len(one) == 64 and int(one, 16) for one in said)
+    again = answered("loaded_models", loaded=(LoadedModel(card=unknown),))["models"]
+    assert again[0]["digest"] == said[0]
+
+
 def test_a_model_is_shown():
     about = ModelDetails(
         card=CARD,
@@ -379,7 +409,9 @@ def reading(body: bytes) -> ollama.Client:
 
 @pytest.mark.parametrize("vector", STREAMED, ids=str)
 def test_ollama_python_reads_what_was_said(vector: DialectVector):
-    asked, reply = vector.request(DIALECT), fold(vector.entries())
+    reply = fold(vector.entries())
+    # Another dialect's stream is told as a chat.
+    form = vector.request(DIALECT).form or "chat"
     text, thoughts, calls, failure = "", "", [], None
     parts: list[Any] = []
     with reading(vector.read("response.body") or b"") as client:
@@ -387,19 +419,19 @@ def test_ollama_python_reads_what_was_said(vector: DialectVector):
             "generate": lambda: client.generate("m", "x", stream=True),
             "chat": lambda: client.chat("m", [], stream=True),
             "pull": lambda: client.pull("m", stream=True),
-        }[asked.form]()
+        }[form]()
         try:
             parts.extend(stream)
         except ollama.ResponseError as error:
             failure = error.error
     expected = reply.failed.message if reply.failed else None
     assert failure == expected or (expected and failure and expected in failure)
-    if asked.form == "pull":
+    if form == "pull":
         assert all(part.status for part in parts)
         return
     for part in parts:
-        said = part.message if asked.form == "chat" else part
-        text += (said.content if asked.form == "chat" else said.response) or ""
+        said = part.message if form == "chat" else part
+        text += (said.content if form == "chat" else said.response) or ""
         thoughts += said.thinking or ""
         calls += [c.function.name for c in getattr(said, "tool_calls", None) or ()]
     if reply.failed is None:

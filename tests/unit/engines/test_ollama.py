@@ -43,7 +43,8 @@ QUICK = Timeouts(connect=1, first_token=2, between_tokens=2)
 DONE = b'{"done":true,"done_reason":"stop"}\n'
 
 TAGS = b"""{"models":[{"name":"codellama:13b","modified_at":"2023-11-04T14:56:49.277302595-07:00",
-"size":7365960935,"details":{"format":"gguf","family":"llama","families":null,
+"size":7365960935,"digest":"9f438cb9cd581fc025612d27f7c1a6669ff83a8bb0ed86c94fcf4c5440555697",
+"details":{"format":"gguf","family":"llama","families":null,
 "parameter_size":"13B","quantization_level":"Q4_0"}}]}"""
 """From Ollama's docs/api.md, "List Local Models"."""
 
@@ -229,6 +230,7 @@ async def test_models() -> None:
         (card,) = await engine.models()
         await engine.aclose()
     assert (card.name, card.size, card.modified) == ("codellama:13b", 7365960935, 1699135009)
+    assert card.digest == "9f438cb9cd581fc025612d27f7c1a6669ff83a8bb0ed86c94fcf4c5440555697"
     assert (card.format, card.family, card.parameter_size, card.quantization) == (
         "gguf",
         "llama",

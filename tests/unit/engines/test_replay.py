@@ -97,10 +97,29 @@ async def test_a_changed_recording_is_read_again(tmp_path: Path) -> None:
     assert said(await play(player, Request())) == [Done(reason="length")]
 
 
-async def test_a_broken_line_is_named(tmp_path: Path) -> None:
-    player = engine(recording(tmp_path, *EVENTS[:2], {"type": "nonsense"}))
-    with pytest.raises(EngineProtocolError, match="line 3"):
-        await play(player, Request())
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"type": "telepathy", "of": "a later version"},
+        {"seq": 3, "ms": 30, "event": {"type": "telepathy"}},
+        {"seq": 3, "ms": 30},
+        ["no", "event"],
+        "text",
+    ],
+)
+async def test_a_line_that_is_none_of_our_events_is_named(tmp_path: Path, line: object) -> None:
+    player = engine(recording(tmp_path, *EVENTS[:2], line, EVENTS[-1]))
+    for _ in range(2):
+        with pytest.raises(EngineProtocolError, match="line 3 of the recording: ") as caught:
+            await play(player, Request())
+        assert str(tmp_path) not in caught.value.message
+    # The model is still there, and plays once the line is gone.
+    assert [card.name for card in await player.models()] == ["m"]
+    recording(tmp_path, *EVENTS[:2], EVENTS[-1], name="better")
+    assert said(await play(engine(str(tmp_path)), Request(model="better"))) == [
+        EVENTS[1],
+        EVENTS[-1],
+    ]
 
 
 async def test_an_empty_folder_does_not_start(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import cast
@@ -12,7 +12,10 @@ from typing import cast
 import pytest
 from tests.integration.embedded import DEMO
 from tests.integration.hub import Hub
+from tests.integration.splitting import split
 
+from penstock import compose
+from penstock.config.schema import Config, Paths, Streams
 from penstock.core import events as ev
 from penstock.core.errors import (
     EngineError,
@@ -26,6 +29,7 @@ from penstock.core.errors import (
 )
 from penstock.core.request import Fetch, Request
 from penstock.engines.llamacpp import check_file
+from penstock.stores import _pulling
 from penstock.stores._download import Patience
 from penstock.stores.models import Models
 
@@ -59,6 +63,10 @@ def models(folder: Path, **more: object) -> Models:
 @pytest.fixture
 def store(tmp_path: Path) -> Models:
     return models(tmp_path / "models")
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def fetching(store: Models, request: Request) -> AsyncGenerator[list[ev.Event]]:
@@ -291,7 +299,13 @@ async def test_what_is_no_model_is_not_accepted(store: Models, hub: Hub):
         await pull(store)
     assert files(store) == []
     hub.files = {"demo-Q8_0-00001-of-00002.gguf": CONTENT}
-    with pytest.raises(UnknownModelError, match="split in parts"):
+    with pytest.raises(UnknownModelError, match="no GGUF but parts of split ones"):
+        await pull(store)
+    hub.files["demo-F16.gguf"] = CONTENT
+    with pytest.raises(UnknownModelError, match=r"there is: F16$"):
+        await pull(store)
+    hub.files = {"README": b""}
+    with pytest.raises(UnknownModelError, match="no GGUF file"):
         await pull(store)
 
 
@@ -300,6 +314,124 @@ async def test_an_unreachable_hub(store: Models, hub: Hub, monkeypatch: pytest.M
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(EngineError, match="can't be reached"):
         await pull(store)
+
+
+# ── models in parts ──────────────────────────────────────────────────────────────────────────────
+
+PARTS = split(CONTENT, 3)
+SET = hashlib.sha256("".join(f"{sha256(part)}\n" for part in PARTS).encode()).hexdigest()
+SET_FILES = [f"{SET}-{n:05}-of-00003.gguf" for n in (1, 2, 3)]
+
+
+def in_parts(name: str, parts: Sequence[bytes] = PARTS) -> dict[str, bytes]:
+    count = len(parts)
+    return {f"{name}-{n:05}-of-{count:05}.gguf": part for n, part in enumerate(parts, 1)}
+
+
+@pytest.mark.parametrize("path", ["demo-Q4_K_M", "Q4_K_M/demo-Q4_K_M", "demo.q4_k_m"])
+async def test_a_split_model_is_one_model(store: Models, hub: Hub, path: str):
+    hub.files |= in_parts(path)
+    events = await pull(store, "hf.co/acme/demo:Q4_K_M")
+    said = {e.digest: e.of for e in events if isinstance(e, ev.Progress) and e.digest}
+    assert said == {f"sha256:{sha256(part)}": len(part) for part in PARTS}
+    (model,) = await store.models()
+    assert (model.digest, model.file) == (SET, SET_FILES[0])
+    assert (model.size, model.origin) == (sum(map(len, PARTS)), "hf.co/acme/demo:Q4_K_M")
+    assert sorted(files(store)) == SET_FILES
+    assert [(Path(store.folder) / name).read_bytes() for name in SET_FILES] == PARTS
+    # It is the usual one, though in parts; nothing is fetched twice.
+    await pull(store, "hf.co/acme/demo")
+    assert len(hub.ranges) == 3
+    await store.delete("hf.co/acme/demo")
+    assert sorted(files(store)) == SET_FILES
+    await store.delete("hf.co/acme/demo:Q4_K_M")
+    assert files(store) == []
+
+
+async def test_a_whole_file_is_preferred_and_a_part_that_is_missing_hides_the_others(
+    store: Models, hub: Hub
+):
+    hub.files |= in_parts("demo-split-Q8_0")
+    await pull(store)
+    assert files(store) == [f"{SHA}.gguf"]
+    missing = in_parts("demo-Q4_K_M")
+    del missing["demo-Q4_K_M-00002-of-00003.gguf"]
+    hub.files |= missing
+    with pytest.raises(UnknownModelError, match=r"there is: F16, Q8_0$"):
+        await pull(store, "hf.co/acme/demo:Q4_K_M")
+
+
+async def test_a_split_model_that_was_cut_goes_on_with_the_part_that_is_missing(
+    store: Models, hub: Hub
+):
+    hub.files = in_parts("demo-Q8_0")
+    hub.cut_after, hub.cuts = len(PARTS[2]) + 1, 99
+    bigger = [len(part) > hub.cut_after for part in PARTS]
+    assert bigger.pop() is False
+    assert any(bigger)
+    with pytest.raises(EngineError, match="pull again"):
+        await pull(store)
+    # Engines look for the first, which comes last.
+    there = files(store)
+    assert SET_FILES[2] in there
+    assert SET_FILES[0] not in there
+    assert await store.models() == ()
+    hub.cut_after = None
+    asked = len(hub.ranges)
+    await pull(store)
+    assert len(hub.ranges) == asked + 3 - len(there)
+    assert sorted(files(store)) == SET_FILES
+
+
+async def test_the_room_for_all_parts_is_asked_for_before_the_first(tmp_path: Path, hub: Hub):
+    hub.files = in_parts("demo-Q8_0")
+    enough = max(map(len, PARTS)) + 64 * 1024**2
+    store = models(tmp_path / "models", free=lambda _: enough)
+    with pytest.raises(UnavailableError, match="not enough room"):
+        await pull(store)
+    assert hub.ranges == []
+
+
+async def test_parts_that_wait_for_others_are_not_collected(
+    store: Models, hub: Hub, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(_pulling, "_CLAIM_SECONDS", 0.0)
+    other, root = models(Path(store.folder).parent), Path(store.folder)
+    hub.files = in_parts("demo-Q8_0")
+    async with aclosing(fetching(store, Request(model=NAME, task="pull"))) as batches:
+        async for batch in batches:
+            event = batch[0]
+            if isinstance(event, ev.Progress) and event.digest:
+                # Each was there for long before the next line; the next claims it.
+                await other.collect()
+                for name in files(store):
+                    aged(root / name, 2)
+    assert sorted(files(store)) == SET_FILES
+
+
+async def test_a_split_file_of_this_machine_is_taken_in_whole(store: Models, tmp_path: Path):
+    for name, content in in_parts("mine").items():
+        (tmp_path / name).write_bytes(content)
+    first, second = (tmp_path / f"mine-0000{n}-of-00003.gguf" for n in (1, 2))
+    with pytest.raises(InvalidRequestError, match=r"is part 2 .* mine-00001-of-00003\.gguf"):
+        await added(store, second)
+    await added(store, first)
+    (model,) = await store.models()
+    assert (model.digest, sorted(files(store))) == (SET, SET_FILES)
+    second.unlink()
+    with pytest.raises(GatewayError, match=r"no file mine-00002-of-00003\.gguf"):
+        await added(store, first)
+    await store.copy("mine", "other")
+    await store.delete("mine")
+    assert sorted(files(store)) == SET_FILES
+    await store.delete("other")
+    assert files(store) == []
+
+
+async def added(store: Models, path: Path) -> None:
+    async with aclosing(store.add(path, "mine")) as batches:
+        async for _ in batches:
+            continue
 
 
 # ── files, uploads, models of models ─────────────────────────────────────────────────────────────
@@ -360,10 +492,17 @@ async def test_a_model_of_the_embedded_one_and_one_of_that(store: Models):
     await create(store, "one", first)
     await create(store, "two:v2", Fetch(source="one", parameters={"temperature": 0.5}))
     found = {model.name: model for model in await store.models()}
-    assert set(found) == {"one:latest", "two:v2", "penstock-demo:latest"}
+    assert set(found) == {"one:latest", "two:v2"}
+    assert found["one:latest"].origin == "penstock-demo"
     assert found["two:v2"].system == "One."
     assert found["two:v2"].parameters == {"top_k": 5, "stop": ["x"], "temperature": 0.5}
     assert found["two:v2"].origin == "one:latest"
+    # The content has no name of its own, and goes with the last model that is made of it.
+    assert files(store) == [f"{SHA}.gguf"]
+    await store.delete("one")
+    assert files(store) == [f"{SHA}.gguf"]
+    await store.delete("two:v2")
+    assert files(store) == []
 
 
 @pytest.mark.parametrize(
@@ -418,27 +557,115 @@ async def test_a_name_is_no_path(store: Models, name: str):
             await attempt
 
 
+def aged(path: Path, days: float) -> Path:
+    path.touch()
+    then = time.time() - days * 24 * 3600 - 60
+    os.utime(path, (then, then))
+    return path
+
+
+def everything(root: Path) -> set[str]:
+    kinds = ("blobs", "parts", "files", "names")
+    return {str(path.relative_to(root)) for kind in kinds for path in listed(root / kind)}
+
+
 async def test_what_was_abandoned_is_forgotten(store: Models, hub: Hub):
     root = Path(store.folder).parent
     await pull(store)
-    day = 24 * 3600
-    aged = {"blobs/a": 2, "blobs/b": 0, "parts/c.new": 2, "parts/d.part": 2, "parts/e.part": 15}
-    for name, days in aged.items():
-        (root / name).touch()
-        then = time.time() - days * day - 60
-        os.utime(root / name, (then, then))
-    await pull(store)
-    left = {
-        str(path.relative_to(root)) for kind in ("blobs", "parts") for path in listed(root / kind)
+    kept = everything(root)
+    aged(root / "files" / f"{SHA}.gguf", 99)
+    a, b, c = ("abc"[n] * 64 for n in range(3))
+    left = {f"files/{b}.gguf": 0, "files/mine.gguf": 99, "blobs/b": 0, "parts/d.part": 2}
+    gone = {
+        f"files/{a}.gguf": 2,
+        f"files/{c}-00001-of-00002.gguf": 2,
+        "blobs/a": 2,
+        "parts/c.new": 2,
+        "parts/e.part": 15,
+        "parts/e.etag": 15,
+        "names/.0011.new": 2,
     }
-    assert left == {"blobs/b", "parts/d.part"}
+    for name, days in (left | gone).items():
+        aged(root / name, days)
+    await store.collect()
+    assert everything(root) == kept | left.keys()
+    assert [model.name for model in await store.models()] == [NAME]
+
+
+async def test_it_is_forgotten_with_a_delete_and_at_a_start(tmp_path: Path):
+    root = tmp_path / "models"
+    store = models(root)
+    await create(store, "one", Fetch(source="penstock-demo"))
+    old = root / "files" / f"{'a' * 64}.gguf"
+    aged(old, 2)
+    await store.delete("one")
+    assert files(store) == []
+    aged(old, 2)
+    config = Config(paths=Paths(models_folder=str(root)), streams=Streams(log="memory"))
+    async with compose.open_gateway(config, {}):
+        assert files(store) == []
+
+
+async def test_a_name_that_can_not_be_read_may_stand_for_any_content(store: Models, hub: Hub):
+    root = Path(store.folder).parent
+    await pull(store)
+    (manifest,) = listed(root / "names")
+    written = manifest.read_bytes()
+    manifest.write_bytes(b'{"name": "of a newer version"}')
+    aged(root / "files" / f"{SHA}.gguf", 2)
+    await store.collect()
+    assert files(store) == [f"{SHA}.gguf"]
+    manifest.write_bytes(written)
+    assert [model.name for model in await models(root).models()] == [NAME]
+
+
+async def test_what_is_in_use_elsewhere_stays(store: Models, hub: Hub):
+    """An old content that somebody is about to name, an old part that somebody is fetching."""
+    root = Path(store.folder).parent
+    other = models(root)
+    await create(store, "x", Fetch(source="penstock-demo"))
+    await store.delete("x")
+    content = root / "files" / f"{SHA}.gguf"
+    async with aclosing(fetching(store, Request(model=NAME, task="pull"))) as batches:
+        async for batch in batches:
+            match batch[0]:
+                case ev.Progress(text="pulling manifest"):
+                    # As a pull leaves it that died before it wrote the name.
+                    content.write_bytes(CONTENT)
+                    aged(content, 2)
+                case ev.Progress(text="writing manifest"):
+                    await other.collect()
+                case _:
+                    pass
+    assert [model.name for model in await other.models()] == [NAME]
+    assert hub.ranges == []
+    await store.delete(NAME)
+
+    # The same with an upload, by somebody who first asks whether it is there.
+    await store.put_blob(SHA, chunks(CONTENT))
+    aged(root / "blobs" / SHA, 2)
+    assert await store.has_blob(SHA)
+    await other.collect()
+    await create(store, "mine", Fetch(files={"m.gguf": f"sha256:{SHA}"}))
+    await store.delete("mine")
+
+    hub.pace = 0.05
+    async with aclosing(fetching(store, Request(model=NAME, task="pull"))) as batches:
+        async for batch in batches:
+            event = batch[0]
+            if isinstance(event, ev.Progress) and 0 < event.at < event.of:
+                aged(part(store), 99)
+                await other.collect()
+                assert part(store).exists()
+                hub.pace = 0.0
+    assert content.read_bytes() == CONTENT
 
 
 async def test_another_process_sees_it(tmp_path: Path):
     here, there = models(tmp_path / "models"), models(tmp_path / "models")
     assert await there.models() == ()
     await create(here, "one", Fetch(source="penstock-demo"))
-    names = [model.name for model in await there.models()]
-    assert names == ["one:latest", "penstock-demo:latest"]
+    await create(here, "two", Fetch(source="penstock-demo"))
+    assert [model.name for model in await there.models()] == ["one:latest", "two:latest"]
     await here.delete("one")
-    assert [model.name for model in await there.models()] == ["penstock-demo:latest"]
+    assert [model.name for model in await there.models()] == ["two:latest"]

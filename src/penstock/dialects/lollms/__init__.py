@@ -1,25 +1,18 @@
 """lollms_server's API: `/api/v1/*` and the four addresses that its web page calls at the root."""
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
+from penstock.core.description import Description
 from penstock.core.errors import GatewayError
 from penstock.core.folding import Reply
 from penstock.core.ports import Answer, Call, Opening, Route
 from penstock.core.queries import Found, Query
 from penstock.core.request import Request
-from penstock.dialects.lollms import errors, listings, parse, questions, shapes
+from penstock.dialects.lollms import errors, listings, parse, pictures, questions
+from penstock.dialects.lollms.description import DESCRIPTION
 from penstock.dialects.lollms.encode import Encoder, envelope
 
-__all__ = ["Dialect", "Encoder", "schemas"]
-
-schemas: Final = {
-    "/api/v1/generate": shapes.Body,
-    "/generate": shapes.Body,
-    "/api/v1/tokenize": shapes.TokenizeBody,
-    "/api/v1/count_tokens": shapes.TokenizeBody,
-    "/api/v1/detokenize": shapes.DetokenizeBody,
-}
-"""What bodies look like, for OpenAPI."""
+__all__ = ["Dialect", "Encoder"]
 
 
 class Dialect:
@@ -55,6 +48,7 @@ class Dialect:
         Route("GET", "/list_personalities", "personalities"),
         Route("GET", "/list_available_models/{binding}", "binding_models"),
     )
+    description: ClassVar[Description] = DESCRIPTION
     credentials: ClassVar[tuple[str, ...]] = ("x-api-key", "authorization")
 
     def parse(self, call: Call) -> Request | Query:
@@ -76,7 +70,7 @@ class Dialect:
         if request.plain:
             text = reply.first.text.encode()
             return Answer(200, text, content_type="text/plain; charset=utf-8")
-        return Answer(200, envelope(request, reply))
+        return Answer(200, envelope(request, reply), pictures=pictures.shown_whole(request, reply))
 
     def answer(self, found: Found) -> Answer:
         """Listings."""

@@ -5,14 +5,16 @@ from hashlib import sha256
 from typing import Final, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from penstock.core import events as ev
 from penstock.core.folding import ChoiceReply, Folder, Reply
-from penstock.core.ports import Frame
+from penstock.core.ports import Frame, Shown
 from penstock.core.request import Request
 from penstock.dialects import _tools
+from penstock.dialects.lollms import pictures
 from penstock.wire import json
+from penstock.wire.pictures import PLACE
 
 _REQUEST_ID: Final = 16
 _HEX: Final = frozenset("0123456789abcdef")
@@ -30,7 +32,7 @@ class StreamChunk(msgspec.Struct, frozen=True):
 class OutputData(msgspec.Struct, frozen=True):
     """An item of a `final` frame: with its nulls."""
 
-    type: Literal["text", "json", "error"]
+    type: Literal["text", "image", "json", "error"]
     data: object
     mime_type: str | None = None
     thoughts: str | None = None
@@ -41,18 +43,23 @@ class WholeOutputData(msgspec.Struct, frozen=True):
     """The same item in a whole answer: without them."""
 
     type: str
-    data: object
+    data: object = UNSET
+    mime_type: str | UnsetType = UNSET
     thoughts: str | UnsetType = UNSET
     metadata: dict[str, object] = {}
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """The whole answer. `execution_time` in seconds."""
+    """The whole answer. `execution_time` in seconds; the last four of a legacy picture only."""
 
     personality: str | UnsetType
     request_id: str
     output: tuple[WholeOutputData, ...]
     execution_time: float
+    image_base64: Raw | UnsetType = UNSET
+    mime_type: str | UnsetType = UNSET
+    prompt_used: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
 
 
 class CalledTool(msgspec.Struct, frozen=True):
@@ -88,7 +95,10 @@ class Encoder:
             case ev.ReasoningDelta(text=text, choice=0):
                 frames = [_frame(StreamChunk("chunk", None, text))] if text else []
             case ev.Progress():
-                frames = [_frame(_info(event))]
+                frames = [self._progress(event)]
+            case ev.Start() if self._request.modality == "image":
+                begun = pictures.begun(self._request, event)
+                frames = [_frame(StreamChunk("info", begun))]
             case ev.Failed(code=code, message=message):
                 error = StreamChunk("error", message, metadata={"code": code})
                 frames = [_frame(error), self._final()]
@@ -101,17 +111,27 @@ class Encoder:
             case ev.TextDelta() | ev.ReasoningDelta():
                 pass  # another choice: there is room for one
             case ev.Image():
-                pass  # text only, for now
+                pass  # shown by the final frame; an answer of text has no place for it
         return frames
+
+    def _progress(self, event: ev.Progress) -> Frame:
+        told = _info(event)
+        if event.preview is None or self._request.modality != "image":
+            return _frame(told)
+        kind = event.preview.media_type
+        seen = {"status": event.what, **told.metadata, "preview": PLACE, "mime_type": kind}
+        told = msgspec.structs.replace(told, metadata=seen)
+        return _frame(told, (Shown(event.preview),))
 
     def _final(self) -> Frame:
         reply = self._folder.reply()
         metadata: dict[str, object] = {"request_id": request_id(reply)}
-        return _frame(StreamChunk("final", outputs(self._request, reply), metadata=metadata))
+        final = StreamChunk("final", outputs(self._request, reply), metadata=metadata)
+        return _frame(final, pictures.shown(self._request, reply))
 
 
-def _frame(chunk: StreamChunk) -> Frame:
-    return Frame(json.encode(chunk))
+def _frame(chunk: StreamChunk, shown: tuple[Shown, ...] = ()) -> Frame:
+    return Frame(json.encode(chunk), pictures=shown)
 
 
 def _info(progress: ev.Progress) -> StreamChunk:
@@ -151,19 +171,27 @@ def request_id(reply: Reply) -> str:
 
 
 def outputs(request: Request, reply: Reply) -> list[OutputData]:
-    """The items of a reply: text, then calls, then what went wrong. The first tells the rest."""
+    """The items of a reply: text, pictures, calls, what went wrong. The first tells the rest."""
     choice = reply.first
     found: list[OutputData] = []
     calls = _calls(request, reply)
     metadata = _metadata(request, reply, choice)
-    if choice.text or choice.reasoning or not (calls or reply.failed):
+    painted = request.modality == "image"
+    if choice.text or choice.reasoning or not (painted or calls or reply.failed):
         found.append(_output("text", choice.text, metadata, choice.reasoning or None))
+        metadata = {}
+    for image in pictures.images(request, reply):
+        one = pictures.picture(request, reply, image)
+        told = one.metadata | metadata
+        found.append(OutputData("image", one.data, one.mime_type, None, told))
         metadata = {}
     if calls:
         found.append(_output("json", {"tool_calls": calls}, metadata))
     if reply.failed:
         code: dict[str, object] = {"code": reply.failed.code}
         found.append(_output("error", reply.failed.message, code | metadata))
+    elif painted and not choice.images:
+        found.append(_output("error", pictures.nothing(reply), metadata))
     return found
 
 
@@ -189,6 +217,9 @@ def _metadata(request: Request, reply: Reply, choice: ChoiceReply) -> dict[str, 
 
 
 def _usage(usage: ev.Usage) -> dict[str, object]:
+    made: dict[str, object] = {} if usage.images is None else {"images": usage.images}
+    if made and not (usage.input_tokens or usage.output_tokens):
+        return made  # its engine counts no tokens
     found: dict[str, object] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -197,13 +228,19 @@ def _usage(usage: ev.Usage) -> dict[str, object]:
     for name in ("reasoning_tokens", "cached_tokens"):
         if getattr(usage, name) is not None:
             found[name] = getattr(usage, name)
-    return found
+    return found | made
 
 
 def envelope(request: Request, reply: Reply) -> bytes:
-    """A whole reply as JSON."""
+    """A whole reply as JSON, with a place for each of `pictures.shown_whole`."""
     output = [
-        WholeOutputData(item.type, item.data, item.thoughts or UNSET, item.metadata)
+        WholeOutputData(
+            item.type,
+            item.data,
+            item.mime_type or UNSET,
+            item.thoughts or UNSET,
+            item.metadata,
+        )
         for item in outputs(request, reply)
     ]
     found = Envelope(
@@ -212,4 +249,22 @@ def envelope(request: Request, reply: Reply) -> bytes:
         output=tuple(output),
         execution_time=reply.ms / 1000,
     )
+    images = pictures.images(request, reply)
+    if request.legacy and images:
+        found = _legacy(found, pictures.drawn(request, images[0]))
     return json.encode(found)
+
+
+def _legacy(found: Envelope, drawn: str) -> Envelope:
+    """The first picture stands beside `output`, which keeps what is known of it, not its bytes."""
+    n = next(n for n, item in enumerate(found.output) if item.type == "image")
+    first = found.output[n]
+    told = msgspec.structs.replace(first, data=UNSET)
+    return msgspec.structs.replace(
+        found,
+        output=(*found.output[:n], told, *found.output[n + 1 :]),
+        image_base64=PLACE,
+        mime_type=first.mime_type,
+        prompt_used=drawn,
+        model=str(first.metadata["model"]),
+    )

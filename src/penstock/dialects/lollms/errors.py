@@ -15,6 +15,10 @@ from penstock.core.errors import (
 )
 from penstock.core.ports import Answer
 from penstock.dialects._fastapi import Problem, body, problem, retry_after
+from penstock.dialects.lollms.shapes import PictureParameters
+
+_PARAMETERS: Final = frozenset(PictureParameters.__struct_fields__)
+"""What an engine of pictures may find wrong; lollms' clients say it within `parameters`."""
 
 _PLAIN: Final = (UnsupportedParameterError, RequestTooLargeError, WrongMediaTypeError)
 
@@ -25,7 +29,7 @@ def error_answer(error: GatewayError) -> Answer:
     status = error.status
     detail: str | tuple[Problem, ...] = error.message
     if isinstance(error, InvalidRequestError) and not isinstance(error, _PLAIN):
-        status, detail = 422, (problem(error),)
+        status, detail = 422, (_problem(error),)
     elif isinstance(error, MissingKeyError):
         status = 403
     elif isinstance(error, InvalidKeyError):
@@ -38,3 +42,10 @@ def error_answer(error: GatewayError) -> Answer:
     if error.retry_after is not None or status in (429, 503):
         headers |= retry_after(error)
     return Answer(status, body(detail), headers=headers)
+
+
+def _problem(error: InvalidRequestError) -> Problem:
+    if error.param not in _PARAMETERS:
+        return problem(error)
+    message = error.message.removeprefix(f"{error.param}: ")
+    return problem(InvalidRequestError(message, param=f"parameters.{error.param}"))

@@ -81,7 +81,7 @@ def conversation(counted: Sequence[tuple[int, Item]]) -> list[Message]:
     said: list[Part] = []
     for n, item in counted:
         if item.type == "image":
-            said.append(ImagePart(url=_address(item, n)))
+            said.append(ImagePart(url=address(item, n, "image/png")))
         elif item.role == "user_prompt":
             said.append(TextPart(item.data))
         elif item.role in ("assistant", "tool_result"):
@@ -104,13 +104,14 @@ def _answer(item: Item) -> list[Message]:
     return [say("assistant", item.data)]
 
 
-def _address(item: Item, n: int) -> str:
+def address(item: Item, n: int, undeclared: str) -> str:
+    """Where a picture is; base64 becomes a `data:` address, of type `undeclared` without a type."""
     if item.data.startswith(("data:image/", "http://", "https://")):
         return item.data
     if not _is_base64(item.data):
         param = f"input_data[{n}].data"
         raise InvalidRequestError(f"{param} is neither base64 nor an address", param=param)
-    return f"data:{item.mime_type or 'image/png'};base64,{item.data}"
+    return f"data:{item.mime_type or undeclared};base64,{item.data}"
 
 
 def _result(item: Item, n: int) -> list[Message]:

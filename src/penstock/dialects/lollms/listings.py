@@ -130,34 +130,90 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, object]
 
 
+class ActiveBindings(msgspec.Struct, frozen=True):
+    """The answer of `list_active_bindings`."""
+
+    bindings: dict[str, BindingInstance]
+
+
+class Personalities(msgspec.Struct, frozen=True):
+    """The answer of `list_personalities`."""
+
+    personalities: dict[str, Who]
+
+
+class FunctionNames(msgspec.Struct, frozen=True):
+    """The answer of `list_functions`."""
+
+    functions: tuple[str, ...]
+
+
+class ModelFiles(msgspec.Struct, frozen=True):
+    """The answer of `list_models`: names by kind."""
+
+    models: dict[str, list[str]]
+
+
+class BindingModels(msgspec.Struct, frozen=True):
+    """The answer of `list_available_models`."""
+
+    binding_instance_name: str
+    models: tuple[Model, ...]
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """The answer of `get_default_bindings`."""
+
+    defaults: dict[str, str | int | None]
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """The answer of `tokenize`."""
+
+    tokens: tuple[int, ...]
+    count: int
+
+
+class TokenCount(msgspec.Struct, frozen=True):
+    """The answer of `count_tokens`."""
+
+    count: int
+
+
+class Text(msgspec.Struct, frozen=True):
+    """The answer of `detokenize`."""
+
+    text: str
+
+
 def answer(found: Found) -> bytes:
     """The answer of a listing route."""
     match found.query.operation:
         case "health":
             body: object = Health("ok", found.version, found.key_required)
         case "bindings" if found.query.form == ACTIVE:
-            body = {"bindings": {card.name: _instance(card) for card in found.bindings}}
+            body = ActiveBindings({card.name: _instance(card) for card in found.bindings})
         case "bindings":
             body = _bindings(found)
         case "functions":
-            body = {"functions": sorted(found.functions)}
+            body = FunctionNames(tuple(sorted(found.functions)))
         case "tokenize":
-            body = {"tokens": found.tokens, "count": len(found.tokens)}
+            body = Tokens(found.tokens, len(found.tokens))
         case "count_tokens":
-            body = {"count": len(found.tokens)}
+            body = TokenCount(len(found.tokens))
         case "detokenize":
-            body = {"text": found.text}
+            body = Text(found.text)
         case "model_details":
             body = _info(found)
         case "binding_models":
-            models = [_model(card) for card in found.models]
-            body = {"binding_instance_name": found.query.name, "models": models}
+            models = tuple(_model(card) for card in found.models)
+            body = BindingModels(found.query.name, models)
         case "personalities":
-            body = {"personalities": {who.name: _who(who) for who in found.personalities}}
+            body = Personalities({who.name: _who(who) for who in found.personalities})
         case "model_files":
-            body = {"models": _folders(found.models)}
+            body = ModelFiles(_folders(found.models))
         case _:
-            body = {"defaults": {key: found.defaults.get(key) for key in DEFAULTS}}
+            body = Defaults({key: found.defaults.get(key) for key in DEFAULTS})
     return json.encode(body)
 
 
@@ -214,8 +270,21 @@ def _who(who: Personality) -> Who:
 def _folders(cards: Sequence[ModelCard]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {name: set() for name in FOLDERS}
     for card in cards:
-        found[_folder(card)].add(card.name)
+        for kind in _kinds(card):
+            found[kind].add(card.name)
     return {name: sorted(names) for name, names in found.items()}
+
+
+def _kinds(card: ModelCard) -> Sequence[str]:
+    """A model of pictures is where clients look for those, and where its format is."""
+    if card.outputs[:1] != ("image",):
+        return (_folder(card),)
+    kinds = ["tti"]
+    if "image" in card.inputs:
+        kinds.append("i2i")
+    if card.format == "diffusers":
+        kinds.append("diffusers_models")
+    return kinds
 
 
 def _folder(card: ModelCard) -> str:
@@ -271,7 +340,7 @@ def _info(found: Found) -> ModelInfo:
         max_output_tokens=card.max_output_tokens,
         supports_vision=vision,
         supports_audio=model.supports_audio,
-        supports_streaming="text" in card.outputs,
+        supports_streaming=bool({"text", "image"} & set(card.outputs)),
         details={name: value for name, value in details.items() if value not in (None, "")},
     )
 

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from penstock.core.errors import InvalidRequestError, ModalityError
 from penstock.core.messages import say
 from penstock.core.request import Modality, Request, Sampling
@@ -9,6 +11,8 @@ from penstock.dialects import _tools
 from penstock.dialects._thinking import Wish, wish
 from penstock.dialects.lollms import shapes
 from penstock.dialects.lollms.items import Items, conversation, items
+from penstock.dialects.lollms.painting import KNOWN as PICTURES
+from penstock.dialects.lollms.painting import painting
 from penstock.wire import json
 
 MODALITIES: Final[dict[str, Modality]] = {
@@ -38,33 +42,53 @@ def parse(data: bytes, accept: str) -> Request:
         raise ModalityError(
             f"generation_type: nothing here makes {body.generation_type!r}", param="generation_type"
         )
-    modality = MODALITIES[body.generation_type]
-    stream = _truth(body.stream)
+    said = Request(
+        model="" if body.model_name in (None, "default") else body.model_name,
+        modality=MODALITIES[body.generation_type],
+        binding=body.binding_name or None,
+        personality=body.personality or None,
+        freeform=True,
+        stream=_truth(body.stream),
+        legacy=body.input_data is None and not body.text_prompt,
+    )
+    found = items(body)
+    if said.modality == "image":
+        return _for_pictures(said, data, body, found)
+    return _for_text(said, data, body, found, accept)
+
+
+def _for_text(said: Request, data: bytes, body: shapes.Body, found: Items, accept: str) -> Request:
     asked = body.parameters or shapes.Parameters()
     tools = _tools.specs(asked.tools or (), "parameters.tools")
-    legacy = body.input_data is None and not body.text_prompt
-    found = items(body)
     system = _system(body, asked, found)
     messages = [say("system", system)] if system else []
     thinking = wish(asked, (*messages, *conversation(found.counted)))
-    return Request(
-        model="" if body.model_name in (None, "default") else body.model_name,
+    plain = said.legacy and said.modality == "text" and not tools and "json" not in accept.lower()
+    return replace(
+        said,
         messages=thinking.messages,
-        modality=modality,
         sampling=_sampling(asked),
         tools=tools,
         tool_choice=_tools.choice(asked.tool_choice, tools, "parameters.tool_choice"),
         effort=thinking.effort,
         effort_hint=_hint(thinking),
-        binding=body.binding_name or None,
-        personality=body.personality or None,
         own_system=asked.system_message is not None or bool(found.texts("system_prompt")),
-        freeform=True,
-        stream=stream,
         functions=tuple(body.functions or ()),
-        legacy=legacy,
-        plain=legacy and modality == "text" and not tools and "json" not in accept.lower(),
-        ignored=(*found.ignored, *_ignored(data)),
+        plain=plain,
+        ignored=(*found.ignored, *_ignored(data, KNOWN)),
+    )
+
+
+def _for_pictures(said: Request, data: bytes, body: shapes.Body, found: Items) -> Request:
+    picture = painting(data, body, found, stream=said.stream)
+    seed = (body.parameters or shapes.Parameters()).seed
+    ignored = (*found.ignored, *picture.ignored, *_ignored(data, PICTURES))
+    return replace(
+        said,
+        messages=picture.messages,
+        sampling=Sampling(seed=None if seed is None or seed < 0 else seed),
+        image=picture.image,
+        ignored=(*ignored, *(("functions",) if body.functions else ())),
     )
 
 
@@ -75,12 +99,12 @@ def _truth(value: bool | float | str) -> bool:
     return word in _TRUE
 
 
-def _ignored(data: bytes) -> list[str]:
+def _ignored(data: bytes, known: frozenset[str]) -> list[str]:
     named = json.decode(data, shapes.Named, InvalidRequestError).parameters or {}
     return [
         f"parameters.{name}"
         for name, raw in named.items()
-        if name not in KNOWN and _tools.given(raw)
+        if name not in known and _tools.given(raw)
     ]
 
 

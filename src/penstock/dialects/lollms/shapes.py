@@ -51,6 +51,32 @@ class Parameters(_thinking.Fields, frozen=True, kw_only=True):
     tool_choice: Choice | None = None
 
 
+class PictureParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Those of a request for pictures; each row of names is one setting, the first wins."""
+
+    width: int | None = None
+    height: int | None = None
+    size: str | None = None
+    quality: str | None = None
+    style: str | None = None
+    negative_prompt: str | None = None
+    steps: int | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    cfg_scale: float | None = None
+    sampler: str | None = None
+    scheduler: str | None = None
+    strength: float | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    n: int | None = None
+
+
+class PictureBody(msgspec.Struct, frozen=True):
+    """The body of a request for pictures once more, only for its `parameters`."""
+
+    parameters: PictureParameters | None = None
+
+
 class Body(msgspec.Struct, frozen=True, kw_only=True):
     """The body of `POST /api/v1/generate`: today's `input_data`, or the first version's `prompt`.
 

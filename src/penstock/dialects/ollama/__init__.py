@@ -1,30 +1,18 @@
 """Ollama's API: `/api/generate`, `/api/chat`, and everything that its clients ask besides."""
 
-from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import ClassVar
 
+from penstock.core.description import Description
 from penstock.core.errors import GatewayError
 from penstock.core.folding import Reply
 from penstock.core.ports import Answer, Call, Opening, Route
 from penstock.core.queries import Found, Query
 from penstock.core.request import Request
-from penstock.dialects.ollama import encode, errors, listings, parse, questions, shapes
+from penstock.dialects.ollama import encode, errors, listings, parse, questions
+from penstock.dialects.ollama.description import DESCRIPTION
 from penstock.dialects.ollama.encode import Encoder
 
-__all__ = ["Dialect", "Encoder", "schemas"]
-
-schemas: Final[Mapping[str, type]] = {
-    "/api/generate": shapes.Generate,
-    "/api/chat": shapes.Chat,
-    "/api/embed": shapes.Embed,
-    "/api/embeddings": shapes.Embeddings,
-    "/api/show": shapes.Named,
-    "/api/delete": shapes.Named,
-    "/api/pull": shapes.Pull,
-    "/api/create": shapes.Create,
-    "/api/copy": shapes.Copy,
-}
-"""Bodies by path, for the API's description."""
+__all__ = ["Dialect", "Encoder"]
 
 
 class Dialect:
@@ -49,6 +37,7 @@ class Dialect:
         Route("HEAD", "/api/blobs/{digest}", "has_blob"),
         Route("POST", "/api/blobs/{digest}", "put_blob"),
     )
+    description: ClassVar[Description] = DESCRIPTION
     credentials: ClassVar[tuple[str, ...]] = ("authorization", "x-api-key")
 
     def parse(self, call: Call) -> Request | Query:

@@ -55,9 +55,9 @@ class Encoder:
                 return (Frame(errors.error_body(from_code(event.code, event.message))),)
             case ev.Start():
                 self._begin(event)
-            case ev.ToolCallDelta():
+            case ev.ToolCallDelta() | ev.Image():
                 self._note_first(entry.ms)
-            case ev.Usage() | ev.Finish() | ev.Done() | ev.Image():
+            case ev.Usage() | ev.Finish() | ev.Done():
                 pass  # told at the end, or nothing that Ollama has a word for
         self._folder.feed(entry)
         return self._end(event.reason) if isinstance(event, ev.Done) else ()

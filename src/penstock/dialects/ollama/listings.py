@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from penstock.core.cards import ModelCard
 from penstock.core.errors import InternalError
 from penstock.core.queries import Found, ModelDetails
-from penstock.dialects.ollama.lines import moment
+from penstock.dialects.ollama.lines import Chatted, Generated, Message, moment
 from penstock.dialects.ollama.parse import GENERATE
 from penstock.dialects.ollama.questions import EMBED, EMBEDDINGS
 from penstock.wire import json
@@ -127,8 +127,11 @@ def details(card: ModelCard) -> Details:
 def digest(card: ModelCard) -> str:
     """64 hexadecimal digits that name this model, as clients show the first twelve of them.
 
-    Of what is known about it: an upstream's file is not ours to hash.
+    The SHA-256 of its file; of what is known about it where nobody has read that (yet): the same
+    digits as long as name, size and time stay.
     """
+    if card.digest is not None:
+        return card.digest
     known = (card.binding, card.alias_of or card.name, card.size, card.modified)
     return sha256(json.encode(known)).hexdigest()
 
@@ -210,13 +213,16 @@ def _loaded(found: Found) -> object:
         return Embedded(query.name, ())
     if query.form == EMBEDDINGS:
         return OneEmbedded(())
-    said: dict[str, object] = {"model": query.name, "created_at": moment(found.now * 1000)}
-    if query.form == GENERATE:
-        said["response"] = ""
-    else:
-        said["message"] = {"role": "assistant", "content": ""}
     reason = "load" if query.operation == "load_model" else "unload"
-    return {**said, "done": True, "done_reason": reason}
+    created = moment(found.now * 1000)
+    if query.form == GENERATE:
+        return Generated(
+            model=query.name, created_at=created, response="", done=True, done_reason=reason
+        )
+    nothing = Message("assistant", "")
+    return Chatted(
+        model=query.name, created_at=created, message=nothing, done=True, done_reason=reason
+    )
 
 
 _ANSWERS: Final[Mapping[str, Callable[[Found], bytes]]] = {

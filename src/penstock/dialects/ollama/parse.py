@@ -65,6 +65,7 @@ def chat(data: bytes) -> Request | Query:
 
 
 def _loading(body: shapes.Common, form: str) -> Query:
+    _checked(body.options or {})
     if body.keep_alive is not None and _NO_TIME.fullmatch(str(body.keep_alive)):
         return Query("unload_model", body.model, form=form)
     ignored = () if body.keep_alive is None else ("keep_alive",)
@@ -126,15 +127,9 @@ def _format(raw: Raw) -> ReplyFormat | None:
 
 
 def _options(options: dict[str, Raw]) -> tuple[Sampling, list[str]]:
-    """The sampling, and the options that are only hints here. `null` is "not given"."""
-    given = {name: raw for name, raw in options.items() if _tools.given(raw)}
-    for name, idle in shapes.REFUSED_OPTIONS.items():
-        value = json.decode(bytes(given.get(name, b"0")), object, InvalidRequestError)
-        if value not in idle:
-            raise _unsupported(f"options.{name}", "no engine here samples that way")
-    known = {name: raw for name, raw in given.items() if name in shapes.Options.__struct_fields__}
-    plain = {n: json.decode(bytes(raw), object, InvalidRequestError) for n, raw in known.items()}
-    found = json.convert(plain, shapes.Options, InvalidRequestError, "options")
+    """The sampling, and the options that are only hints here."""
+    found = _checked(options)
+    given = [name for name, raw in options.items() if _tools.given(raw)]
     stop = (found.stop,) if isinstance(found.stop, str) else tuple(found.stop or ())
     sampling = Sampling(
         temperature=found.temperature,
@@ -152,6 +147,18 @@ def _options(options: dict[str, Raw]) -> tuple[Sampling, list[str]]:
         repeat_last_n=found.repeat_last_n,
     )
     return sampling, [f"options.{name}" for name in given if name in shapes.HINTED_OPTIONS]
+
+
+def _checked(options: dict[str, Raw]) -> shapes.Options:
+    """The options that are honoured. `null` is "not given"; those that can't be are refused."""
+    given = {name: raw for name, raw in options.items() if _tools.given(raw)}
+    for name, idle in shapes.REFUSED_OPTIONS.items():
+        value = json.decode(bytes(given.get(name, b"0")), object, InvalidRequestError)
+        if value not in idle:
+            raise _unsupported(f"options.{name}", "no engine here samples that way")
+    known = {name: raw for name, raw in given.items() if name in shapes.Options.__struct_fields__}
+    plain = {n: json.decode(bytes(raw), object, InvalidRequestError) for n, raw in known.items()}
+    return json.convert(plain, shapes.Options, InvalidRequestError, "options")
 
 
 def _messages(said: Sequence[shapes.Said]) -> tuple[Message, ...]:

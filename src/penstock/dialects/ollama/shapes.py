@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from penstock.dialects._tools import Tool, null
+from penstock.wire import json
 
 Text = Annotated[str, Meta(min_length=1)]
 
@@ -26,6 +27,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
 
 
+Tuning = Annotated[
+    dict[str, Raw],
+    Meta(
+        description="Those that are not named here are hints, or refused.",
+        extra_json_schema={"properties": json.properties(Options)},
+    ),
+]
 HINTED_OPTIONS: Final = (
     "num_ctx",
     "num_keep",
@@ -88,7 +96,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     model: Text
     stream: bool | None = None
     format: Raw = msgspec.field(default_factory=null)
-    options: dict[str, Raw] | None = None
+    options: Tuning | None = None
     think: bool | str | None = None
     keep_alive: float | str | None = None
     truncate: bool | None = None

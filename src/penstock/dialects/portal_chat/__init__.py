@@ -2,12 +2,14 @@
 
 from typing import ClassVar, Final
 
+from penstock.core.description import Description
 from penstock.core.errors import GatewayError
 from penstock.core.folding import Reply
 from penstock.core.ports import Answer, Call, Opening, Route
 from penstock.core.queries import Found, Query
 from penstock.core.request import Request
 from penstock.dialects.portal_chat import errors, listings, parse
+from penstock.dialects.portal_chat.description import DESCRIPTION
 from penstock.dialects.portal_chat.encode import Encoder, whole
 
 __all__ = ["Dialect", "Encoder"]
@@ -32,6 +34,7 @@ class Dialect:
         Route("GET", "/api/llm/chat/sessions", "sessions"),
         Route("GET", "/api/llm/health", "health", open=True),
     )
+    description: ClassVar[Description] = DESCRIPTION
     credentials: ClassVar[tuple[str, ...]] = ("authorization", "x-api-key")
 
     def parse(self, call: Call) -> Request | Query:

@@ -36,7 +36,7 @@ class App:
     def __init__(self, gateway: Gateway, settings: Server) -> None:
         self._shapes = ErrorShapes(gateway.dialects)
         self._origins = Origins(settings, lambda: gateway.key_required)
-        described = OpenApi(gateway)
+        described = OpenApi(gateway, self._shapes)
         self.table = Table([*_routes(gateway, settings), *described.routes()])
         described.describe(self.table.routes)
 

@@ -89,6 +89,7 @@ class Exchange:
                 await self._attach(visit, principal, last_id)
                 return
             after = None if last_id is None else BEGIN
+            _policy(visit.headers)
         call = Call(self._route, visit.params, visit.query, visit.headers, body)
         asked = self._dialect.parse(call)
         if isinstance(asked, Query):
@@ -195,8 +196,8 @@ class Exchange:
         folder = Folder()
         seconds = self._settings.heartbeat_seconds
         try:
-            # The old lollms form is answered in plain text, where a space would be text.
-            async with asyncio.timeout(None if head.request.legacy else seconds):
+            # The old lollms form may be answered in plain text, where a space would be text.
+            async with asyncio.timeout(None if head.request.plain else seconds):
                 await _fold(watch, folder)
         except TimeoutError:
             await visit.start(200, [(b"content-type", b"application/json")])
@@ -217,7 +218,8 @@ class Exchange:
         reply = folder.reply()
         if reply.failed is None:
             return self._dialect.whole(head.request, reply)
-        error = from_code(reply.failed.code, reply.failed.message)
+        failed = reply.failed
+        error = from_code(failed.code, failed.message, failed.param)
         if begun:
             return self._dialect.error(error)
         raise error

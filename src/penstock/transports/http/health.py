@@ -1,8 +1,11 @@
 """Is it there, can it answer, and what has it counted."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
+import msgspec
+
+from penstock.core.description import Described
 from penstock.core.ports import Answer
 from penstock.gateway.gateway import Gateway
 from penstock.transports.http.exchange import presented_keys
@@ -15,6 +18,21 @@ from penstock.wire import json
 _RETRY: Final = {"retry-after": "5"}
 
 
+class Healthy(msgspec.Struct, frozen=True):
+    """The answer of `/health`."""
+
+    status: str
+    version: str
+    api_key_required: bool
+
+
+class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer of `/ready`. `trouble`: why nothing can be generated."""
+
+    status: Literal["ready", "unavailable"]
+    trouble: str = ""
+
+
 class Health:
     """`/health`, `/ready` and `/metrics`."""
 
@@ -25,27 +43,46 @@ class Health:
     def routes(self) -> list[OwnedRoute]:
         """All of them."""
         return [
-            OwnedRoute("GET", "/health", OURS, self._health, "Whether the process answers"),
-            OwnedRoute("GET", "/ready", OURS, self._ready, "Whether it can generate, else why not"),
-            OwnedRoute("GET", "/metrics", OURS, self._metrics, "Counters for Prometheus"),
+            OwnedRoute(
+                "GET",
+                "/health",
+                OURS,
+                self._health,
+                "Whether the process answers",
+                open=True,
+                described=Described(told=(Healthy,)),
+            ),
+            OwnedRoute(
+                "GET",
+                "/ready",
+                OURS,
+                self._ready,
+                "Whether it can generate, else why not",
+                open=True,
+                described=Described(told=(Readiness,), also={503: Readiness}),
+            ),
+            OwnedRoute(
+                "GET",
+                "/metrics",
+                OURS,
+                self._metrics,
+                "Counters for Prometheus",
+                described=Described(texts=("text/plain",)),
+            ),
         ]
 
     async def _health(self, visit: Visit) -> None:
         """One object that serves every dialect's clients."""
         gateway = self._gateway
-        found = {
-            "status": "ok",
-            "version": gateway.version,
-            "api_key_required": gateway.key_required,
-        }
+        found = Healthy("ok", gateway.version, gateway.key_required)
         await visit.answer(Answer(200, json.encode(found)))
 
     async def _ready(self, visit: Visit) -> None:
         trouble = self._gateway.trouble()
         if trouble is None:
-            await visit.answer(Answer(200, json.encode({"status": "ready"})))
+            await visit.answer(Answer(200, json.encode(Readiness("ready"))))
         else:
-            body = json.encode({"status": "unavailable", "trouble": trouble})
+            body = json.encode(Readiness("unavailable", trouble))
             await visit.answer(Answer(503, body, headers=_RETRY))
 
     async def _metrics(self, visit: Visit) -> None:

@@ -1,5 +1,6 @@
 """The gateway's counts in Prometheus' text format."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Final
 
@@ -77,6 +78,7 @@ class _Gateway(Collector):
         for name, text, value in (
             ("streams_live", "Runs that are under way", counted.runs),
             ("queue_length", "Runs that their engine has not yet accepted", counted.waiting),
+            ("tasks", "asyncio tasks of the process", len(asyncio.all_tasks())),
             ("readers", "Readers of streams, live or not", counted.readers),
             ("ready", "1 when the gateway can generate", int(ready)),
             ("log_writable", "1 when the stream log can be written", int(log.writable)),

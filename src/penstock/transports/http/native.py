@@ -1,11 +1,14 @@
 """Our own routes: a stream's typed events, live and again; list, cancel, erase."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta
 
 from penstock.config.schema import Server
+from penstock.core.description import Described
 from penstock.core.errors import InvalidRequestError
-from penstock.core.events import Seq, StreamId
+from penstock.core.events import Entry, Seq, StreamId
 from penstock.core.ports import Answer
 from penstock.core.principals import Principal
 from penstock.gateway.gateway import Gateway
@@ -29,6 +32,23 @@ _USUALLY_LISTED: Final = "50"
 _LAST_SEQ: Final = 2**63 - 1
 _FASTEST: Final = 1000.0
 
+Limit = Annotated[int, Meta(ge=1, le=_MOST_LISTED, description="How many; 50 when not said.")]
+After = Annotated[
+    int, Meta(ge=0, le=_LAST_SEQ, description="The seq of the last event that the reader has.")
+]
+Speed = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=_FASTEST,
+        description="1 replays with the gaps of the recording; 0, the default, at once.",
+    ),
+]
+_FOLLOWED: Final = Described(
+    items=(Entry,), query={"after": After, "speed": Speed}, headers={"Last-Event-ID": After}
+)
+"""Each event's `id:` is its seq; the stream ends after `done` or `failed`."""
+
 
 class Native:
     """The routes under `/v1/streams`. A stream of another key is unknown here."""
@@ -42,10 +62,38 @@ class Native:
         """All of them."""
         one = "/v1/streams/{id}"
         return [
-            OwnedRoute("GET", "/v1/streams", OURS, self._recent, "The newest streams"),
-            OwnedRoute("GET", one, OURS, self._follow, "A stream's events, past and live (SSE)"),
-            OwnedRoute("POST", f"{one}/cancel", OURS, self._cancel, "Stop a stream's run"),
-            OwnedRoute("DELETE", one, OURS, self._erase, "Cancel a stream, then erase it"),
+            OwnedRoute(
+                "GET",
+                "/v1/streams",
+                OURS,
+                self._recent,
+                "The newest streams",
+                described=Described(told=(StreamList,), query={"limit": Limit}),
+            ),
+            OwnedRoute(
+                "GET",
+                one,
+                OURS,
+                self._follow,
+                "A stream's events, past and live (SSE)",
+                described=_FOLLOWED,
+            ),
+            OwnedRoute(
+                "POST",
+                f"{one}/cancel",
+                OURS,
+                self._cancel,
+                "Stop a stream's run",
+                described=Described(told=(StreamCancelled,)),
+            ),
+            OwnedRoute(
+                "DELETE",
+                one,
+                OURS,
+                self._erase,
+                "Cancel a stream, then erase it",
+                described=Described(told=(StreamDeleted,)),
+            ),
         ]
 
     def _principal(self, visit: Visit) -> Principal:

@@ -1,40 +1,25 @@
-"""OpenAPI 3.1 of everything that this gateway serves, made from its routes."""
+"""OpenAPI 3.2 of everything that this gateway serves: made of its routes and of what its dialects
+say of them. 3.2, because only since then can a stream be described by its items.
+"""
 
+import asyncio
 import re
-import sys
-from collections.abc import Iterable, Mapping
-from typing import Final, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
-from penstock.core.errors import (
-    GatewayError,
-    InternalError,
-    InvalidRequestError,
-    MissingKeyError,
-    NotFoundError,
-    OverloadedError,
-    RequestTooLargeError,
-    UnavailableError,
-)
-from penstock.core.events import Entry
-from penstock.core.ports import Answer, Dialect, Route
+from penstock.core.description import Described, Describing
+from penstock.core.ports import Answer, Dialect, OnDisconnect, Route
 from penstock.gateway.gateway import Gateway
+from penstock.transports.http.openapi_errors import Possible
+from penstock.transports.http.openapi_operations import Operation, Shared, Types
+from penstock.transports.http.openapi_schemas import Schemas
 from penstock.transports.http.routing import OURS, OwnedRoute
+from penstock.transports.http.shapes import ErrorShapes, PlainError
 from penstock.transports.http.visits import Visit
 from penstock.wire import json
-from penstock.wire.native import StreamCancelled, StreamDeleted, StreamList
 
 _PLACE: Final = re.compile(r"\{(\w+)(:path)?\}")
-_REF: Final = "#/components/schemas/{name}"
-_SHOWN_ERRORS: Final[tuple[GatewayError, ...]] = (
-    InvalidRequestError("messages: Field required", param="messages"),
-    MissingKeyError("an API key is needed"),
-    NotFoundError("no such thing"),
-    RequestTooLargeError("the body is larger than 20971520 bytes"),
-    OverloadedError("too many generations at once; try again shortly", retry_after=1.0),
-    InternalError("internal error; see x-request-id"),
-    UnavailableError("not now", retry_after=5.0),
-)
-_OPERATIONS: Final = {
+_SUMMARIES: Final[Mapping[str, str]] = {
     "generate": "Generate, streamed or whole",
     "models": "List the models",
     "model": "One model",
@@ -45,70 +30,83 @@ _OPERATIONS: Final = {
     "defaults": "The default bindings",
     "health": "Whether the process answers",
     "embed": "Turn texts into vectors",
+    "functions": "List the functions that the server runs",
+    "tokenize": "A text's tokens",
+    "detokenize": "The text of tokens",
+    "count_tokens": "How many tokens a text has",
+    "model_details": "Everything about one model",
+    "loaded_models": "The models in memory",
+    "delete_model": "Delete a stored model",
+    "copy_model": "Give a stored model another name",
+    "has_blob": "Whether a file is there",
+    "put_blob": "Upload a file",
+    "sessions": "List the sessions",
+    "session": "A session's messages",
+    "drop_session": "Delete a session",
+    "version": "Which version answers",
 }
-_OPEN_PATHS: Final = ("/", "/health", "/ready", "/docs", "/openapi.json")
-_QUERY: Final[Mapping[tuple[str, str], Mapping[str, tuple[str, str]]]] = {
-    ("GET", "/v1/streams"): {"limit": ("integer", "How many, at most 1000; 50 when not said.")},
-    ("GET", "/v1/streams/{id}"): {
-        "after": ("integer", "The seq of the last event that the reader has."),
-        "speed": ("number", "1 replays with the gaps of the recording; 0, the default, at once."),
-    },
-    ("GET", "/v1/streams/{id}/as/{dialect}"): {
-        "after": ("integer", "The seq of the last event that the reader has."),
-        "stream": ("boolean", "False: the whole answer, once it is there."),
-    },
-}
-_BODIES: Final[Mapping[tuple[str, str], type]] = {
-    ("GET", "/v1/streams"): StreamList,
-    ("POST", "/v1/streams/{id}/cancel"): StreamCancelled,
-    ("DELETE", "/v1/streams/{id}"): StreamDeleted,
-}
-_HEADERS: Final = {
-    "Penstock-On-Disconnect": "When this reader is lost: `cancel`, `finish` or `linger`.",
-    "Last-Event-ID": "Empty: number the events. `STREAM@seq.n`: go on after that event.",
-}
+_ASKING_NO_ENGINE: Final = frozenset({"health", "version", "sessions", "session", "drop_session"})
+_RENDERED: Final = "/v1/streams/{id}/as/{dialect}"
 
 
 class OpenApi:
     """`GET /openapi.json`."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, shapes: ErrorShapes) -> None:
         self._gateway = gateway
-        self._body = b""
+        self._shapes = shapes
+        self._routes: tuple[OwnedRoute, ...] = ()
+        self._made: tuple[bytes, bytes] | None = None
 
     def routes(self) -> list[OwnedRoute]:
-        """All of them."""
-        return [OwnedRoute("GET", "/openapi.json", OURS, self._answer, "This description")]
+        """The one."""
+        described = Described(told=(dict[str, object],))
+        return [
+            OwnedRoute(
+                "GET", "/openapi.json", OURS, self._answer, "This description", True, described
+            )
+        ]
 
     def describe(self, routes: Iterable[OwnedRoute]) -> None:
-        """Makes the document. Called once all routes are known."""
-        self._body = json.encode(document(self._gateway, routes))
+        """Called once all routes are known."""
+        self._routes = tuple(routes)
 
     async def _answer(self, visit: Visit) -> None:
-        await visit.answer(Answer(200, self._body))
+        """Made when it is first asked for, elsewhere: it takes a tenth of a second."""
+        if self._made is None:
+            self._made = await asyncio.to_thread(self._make)
+        without_keys, with_keys = self._made
+        await visit.answer(Answer(200, with_keys if self._gateway.key_required else without_keys))
+
+    def _make(self) -> tuple[bytes, bytes]:
+        found = document(self._gateway, self._shapes, self._routes)
+        return json.encode(found | {"security": []}), json.encode(found)
 
 
-def document(gateway: Gateway, routes: Iterable[OwnedRoute]) -> dict[str, object]:
+def document(
+    gateway: Gateway, shapes: ErrorShapes, routes: Iterable[OwnedRoute]
+) -> dict[str, object]:
     """The whole description."""
-    kinds = [Entry, *_BODIES.values()]
-    bodies = {d.name: _request_kinds(d) for d in gateway.dialects}
-    for found in bodies.values():
-        kinds += found.values()
-    _, components = json.schema(list(dict.fromkeys(kinds)), _REF)
+    ours = [r for r in routes if r.owner == OURS and not r.path.endswith("/{name}")]
+    types = {d.name: _types_of(d) for d in gateway.dialects}
+    types[OURS] = _types(OURS, [r.described for r in ours if r.described], PlainError)
     paths: dict[str, dict[str, object]] = {}
+    shared = Shared()
     for dialect in gateway.dialects:
         for route in dialect.routes:
-            path = paths.setdefault(_published(route.path), {})
-            kind = bodies[dialect.name].get(route.path)
-            path[route.method.lower()] = _of_dialect(dialect, route, kind)
-    for ours in routes:
-        if ours.owner == OURS and not ours.path.endswith("/{name}"):
-            paths.setdefault(_published(ours.path), {})[ours.method.lower()] = _of_ours(ours)
+            made = _of_dialect(dialect, route, types, shapes, shared)
+            paths.setdefault(_published(route.path), {})[route.method.lower()] = made
+    for owned in ours:
+        made = _of_ours(owned, gateway.dialects, types, shapes, shared)
+        paths.setdefault(_published(owned.path), {})[owned.method.lower()] = made
+    components: dict[str, object] = {}
+    for each in types.values():
+        components |= each.asked.components | each.told.components
     schemes: dict[str, object] = {"bearer": {"type": "http", "scheme": "bearer"}}
     for name in ("x-api-key", "api-key"):
         schemes[name] = {"type": "apiKey", "in": "header", "name": name}
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.2.0",
         "info": {
             "title": "Penstock",
             "version": gateway.version,
@@ -116,88 +114,118 @@ def document(gateway: Gateway, routes: Iterable[OwnedRoute]) -> dict[str, object
             "durable stream, named by the `Penstock-Stream` header of its response.",
         },
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": schemes},
-        "security": [{name: []} for name in schemes] if gateway.key_required else [],
+        "components": {
+            "schemas": components,
+            "responses": shared.components,
+            "securitySchemes": schemes,
+        },
+        "security": [{name: []} for name in schemes],
     }
 
 
-def _request_kinds(dialect: Dialect) -> Mapping[str, type]:
-    """What a dialect says of its bodies: `schemas` in its module, path to struct."""
-    module = sys.modules[type(dialect).__module__]
-    return cast("Mapping[str, type]", getattr(module, "schemas", {}))
+def _types_of(dialect: Dialect) -> Types:
+    if not isinstance(dialect, Describing):
+        return _types(dialect.name, [], None)
+    found = dialect.description
+    return _types(dialect.name, found.routes.values(), found.error)
+
+
+def _types(name: str, described: Iterable[Described], error: object) -> Types:
+    asked: list[object] = [str, OnDisconnect]
+    told: list[object] = [str] if error is None else [str, error]
+    for one in described:
+        asked += [
+            *one.asked,
+            *one.form,
+            *one.path.values(),
+            *one.query.values(),
+            *one.headers.values(),
+        ]
+        told += [*one.told, *one.items, *one.also.values()]
+    return Types(
+        asked=Schemas(name, asked, written=False),
+        told=Schemas(f"{name}.answer", told, written=True),
+        error=error,
+    )
 
 
 def _published(path: str) -> str:
     return _PLACE.sub(r"{\1}", path)
 
 
-def _operation(
-    method: str, path: str, owner: str, summary: str
-) -> tuple[dict[str, object], list[object]]:
-    parameters: list[object] = [
-        {"name": place[1], "in": "path", "required": True, "schema": {"type": "string"}}
-        for place in _PLACE.finditer(path)
-    ]
-    slug = re.sub(r"\W+", "_", f"{owner}_{method.lower()}_{path}").strip("_")
-    found: dict[str, object] = {
-        "operationId": slug,
-        "tags": [owner],
-        "summary": summary,
-        "parameters": parameters,
-    }
-    return found, parameters
+def _places(path: str) -> list[str]:
+    return [place[1] for place in _PLACE.finditer(path)]
 
 
-def _of_dialect(dialect: Dialect, route: Route, kind: type | None) -> dict[str, object]:
-    summary = _OPERATIONS.get(route.operation, route.operation)
-    found, parameters = _operation(route.method, route.path, dialect.name, summary)
-    if route.open:
-        found["security"] = []
-    content: dict[str, object] = {"application/json": {}}
+def _owner(path: str, shapes: ErrorShapes) -> str:
+    dialect = shapes.owner(path)
+    return OURS if dialect is None else dialect.name
+
+
+def _of_dialect(
+    dialect: Dialect,
+    route: Route,
+    types: Mapping[str, Types],
+    shapes: ErrorShapes,
+    shared: Shared,
+) -> dict[str, object]:
+    described = None
+    if isinstance(dialect, Describing):
+        described = dialect.description.routes.get((route.method, route.path))
+    possible = Possible(
+        path=route.path,
+        open=route.open,
+        body=route.method not in ("GET", "HEAD"),
+        engines=route.operation not in _ASKING_NO_ENGINE,
+        sessions=any(r.operation == "sessions" for r in dialect.routes),
+    )
+    operation = Operation(
+        types[dialect.name],
+        shared,
+        method=route.method,
+        path=_published(route.path),
+        owner=dialect.name,
+        summary=_SUMMARIES.get(route.operation, route.operation),
+    )
+    operation.parameters(_places(route.path), described)
     if route.operation == "generate":
-        stream = {"schema": {"type": "string"}}
-        content |= {"text/event-stream": stream, "application/x-ndjson": stream}
-        parameters += [
-            {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
-            for name, text in _HEADERS.items()
-        ]
-    if route.method == "POST":
-        schema = {"$ref": _REF.format(name=kind.__name__)} if kind is not None else {}
-        found["requestBody"] = {"content": {"application/json": {"schema": schema}}}
-    found["responses"] = {"200": {"description": "The answer", "content": content}} | {
-        status: {"description": text, "content": example}
-        for status, text, example in _errors(dialect)
-    }
-    return found
+        operation.of_streams()
+    operation.body(described)
+    operation.answers(described)
+    operation.errors(possible, shapes, [types[_owner(route.path, shapes)]])
+    return operation.made
 
 
-def _errors(dialect: Dialect) -> list[tuple[str, str, dict[str, object]]]:
-    """The errors as this dialect really renders them."""
-    found = []
-    for error in _SHOWN_ERRORS:
-        answer = dialect.error(error)
-        example = json.decode(answer.body, object, GatewayError)
-        content: dict[str, object] = {answer.content_type: {"example": example}}
-        found.append((str(answer.status), type(error).__doc__ or "", content))
-    return found
-
-
-def _of_ours(route: OwnedRoute) -> dict[str, object]:
-    found, parameters = _operation(route.method, route.path, route.owner, route.summary)
-    if route.path in _OPEN_PATHS:
-        found["security"] = []
-    key = (route.method, route.path)
-    for name, (kind, text) in _QUERY.get(key, {}).items():
-        parameters.append(
-            {"name": name, "in": "query", "description": text, "schema": {"type": kind}}
-        )
-    content: dict[str, object] = {}
-    if key in _BODIES:
-        schema = {"$ref": _REF.format(name=_BODIES[key].__name__)}
-        content = {"application/json": {"schema": schema}}
-    elif key == ("GET", "/v1/streams/{id}"):
-        parameters.append({"name": "Last-Event-ID", "in": "header", "schema": {"type": "integer"}})
-        text = "Each `data:` is one Entry, its seq is the `id:`; ends after `done` or `failed`."
-        content = {"text/event-stream": {"schema": {"type": "string", "description": text}}}
-    found["responses"] = {"200": {"description": route.summary, "content": content}}
-    return found
+def _of_ours(
+    route: OwnedRoute,
+    dialects: Sequence[Dialect],
+    types: Mapping[str, Types],
+    shapes: ErrorShapes,
+    shared: Shared,
+) -> dict[str, object]:
+    possible = Possible(
+        path=route.path,
+        open=route.open,
+        body=route.method == "POST",
+        engines=route.path == _RENDERED,
+        sessions=False,
+    )
+    operation = Operation(
+        types[OURS],
+        shared,
+        method=route.method,
+        path=_published(route.path),
+        owner=OURS,
+        summary=route.summary,
+    )
+    operation.parameters(_places(route.path), route.described)
+    shaped = [types[_owner(route.path, shapes)]]
+    if route.path == _RENDERED:
+        shaped = list(types.values())
+        operation.in_any_dialect(dialects, types)
+    else:
+        operation.answers(route.described)
+    operation.errors(possible, shapes, shaped)
+    if route.path == "/metrics":
+        operation.made["security"] = [{}, {"bearer": []}, {"x-api-key": []}, {"api-key": []}]
+    return operation.made

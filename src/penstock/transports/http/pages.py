@@ -3,6 +3,7 @@
 from importlib.resources import files
 from typing import Final
 
+from penstock.core.description import Described
 from penstock.core.errors import UnknownRouteError
 from penstock.core.ports import Answer
 from penstock.transports.http.routing import OURS, OwnedRoute
@@ -37,11 +38,13 @@ class Pages:
 
     def routes(self) -> list[OwnedRoute]:
         """All of them."""
+        either = Described(texts=("text/html", "text/plain"))
+        page = Described(texts=("text/html",))
         return [
-            OwnedRoute("GET", "/", OURS, self._root, "The page, or one line of text"),
-            OwnedRoute("GET", "/app/{name}", OURS, self._file),
-            OwnedRoute("GET", "/docs", OURS, self._documentation, "This documentation"),
-            OwnedRoute("GET", "/docs/{name}", OURS, self._file),
+            OwnedRoute("GET", "/", OURS, self._root, "The page, or one line", True, either),
+            OwnedRoute("GET", "/app/{name}", OURS, self._file, open=True),
+            OwnedRoute("GET", "/docs", OURS, self._docs_page, "This documentation", True, page),
+            OwnedRoute("GET", "/docs/{name}", OURS, self._file, open=True),
         ]
 
     async def _root(self, visit: Visit) -> None:
@@ -50,7 +53,7 @@ class Pages:
         else:
             await visit.answer(Answer(200, b"Penstock is running", "text/plain; charset=utf-8"))
 
-    async def _documentation(self, visit: Visit) -> None:
+    async def _docs_page(self, visit: Visit) -> None:
         await visit.answer(self._docs)
 
     async def _file(self, visit: Visit) -> None:

@@ -1,8 +1,11 @@
 """Pictures in answers: loaded from beside the log as they are needed, never all at once."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Annotated, Final
 
+from msgspec import Meta
+
+from penstock.core.description import Described
 from penstock.core.errors import InternalError
 from penstock.core.events import TERMINAL, Blob, Entry, Image, Progress, StreamId
 from penstock.core.ports import Answer, Head, Shown
@@ -13,6 +16,10 @@ from penstock.wire import pictures
 
 _LATEST: Final = 2**40
 _FOR_EVER: Final = "private, max-age=31536000, immutable"
+
+Until = Annotated[int, Meta(ge=0, le=_LATEST, description="Seconds since the epoch.")]
+_PICTURE: Final = Described(texts=("image/*",))
+_SIGNED: Final = Described(texts=("image/*",), query={"until": Until, "signature": str})
 
 Take = Callable[[], Awaitable[Sequence[Entry]]]
 
@@ -40,8 +47,10 @@ class Gallery:
                 self._ready = _apart(await take())
             if not self._ready:
                 return ()
-            entries = self._ready.pop(0)
+            # A reader that stops waiting while it is loaded loses nothing: it is still ready.
+            entries = self._ready[0]
             await self._load(entries)
+            self._ready.pop(0)
             return entries
 
         return taken
@@ -50,13 +59,14 @@ class Gallery:
         event = entries[-1].event
         wanted: list[Blob] = []
         if isinstance(event, Image):
-            self._made.append(event.blob)
             wanted = [event.blob]
         elif isinstance(event, Progress) and event.preview is not None:
             wanted = [event.preview]
         elif isinstance(event, TERMINAL):
             wanted = self._made
         self._loaded = {blob.sha256: await self._bytes(blob) for blob in wanted}
+        if isinstance(event, Image):
+            self._made.append(event.blob)
 
     async def _bytes(self, blob: Blob) -> bytes:
         return await self._gateway.picture(self._stream, blob.sha256)
@@ -88,14 +98,11 @@ class Gallery:
 
 
 def _apart(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
-    """Cut after each entry with a picture, and before the terminal."""
+    """Cut after each entry with a picture. What failed at once is in one piece with its failure."""
     found: list[Sequence[Entry]] = []
     begin = 0
     for n, entry in enumerate(entries, 1):
         event = entry.event
-        if isinstance(event, TERMINAL) and n - 1 > begin:
-            found.append(entries[begin : n - 1])
-            begin = n - 1
         pictured = isinstance(event, Image) or (
             isinstance(event, Progress) and event.preview is not None
         )
@@ -126,8 +133,16 @@ class Blobs:
         """Both."""
         kept, signed = "/v1/streams/{id}/blobs/{sha256}", "/v1/images/{id}/{sha256}"
         return [
-            OwnedRoute("GET", kept, OURS, self._own, "A picture of a stream"),
-            OwnedRoute("GET", signed, OURS, self._signed, "The same, by a signed address"),
+            OwnedRoute("GET", kept, OURS, self._own, "A picture of a stream", described=_PICTURE),
+            OwnedRoute(
+                "GET",
+                signed,
+                OURS,
+                self._signed,
+                "The same, by a signed address",
+                open=True,
+                described=_SIGNED,
+            ),
         ]
 
     async def _own(self, visit: Visit) -> None:

@@ -1,19 +1,26 @@
 """Any stream in any dialect: what one client asked for, as another would have been answered."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Annotated, Final, Literal
 
+from msgspec import Meta
+
+from penstock.core.description import Described
 from penstock.core.errors import GatewayError, InvalidRequestError, NotFoundError
 from penstock.core.events import StreamId
 from penstock.core.ports import Answer
+from penstock.gateway.admission import check_dialect
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.rendering import BEGIN, Cursor, parse_event_id
 from penstock.transports.http.exchange import Exchange, presented_keys
+from penstock.transports.http.native import After
 from penstock.transports.http.routing import OURS, OwnedRoute
 from penstock.transports.http.visits import Visit, whole_number
 
 _LAST_SEQ: Final = 2**63 - 1
 _EVERY_FRAME: Final = 2**31
+Streamed = Annotated[bool, Meta(description="False: the whole answer, once it is there.")]
+
 _TRUTHS: Final = {"true": True, "1": True, "": True, "false": False, "0": False}
 
 
@@ -30,7 +37,12 @@ class Replays:
     def routes(self) -> list[OwnedRoute]:
         """The one."""
         path = "/v1/streams/{id}/as/{dialect}"
-        return [OwnedRoute("GET", path, OURS, self._render, "A stream as a dialect tells it")]
+        summary = "A stream as a dialect tells it"
+        described = Described(
+            path={"dialect": Literal[tuple(sorted(self._exchanges))]},
+            query={"after": After, "stream": Streamed},
+        )
+        return [OwnedRoute("GET", path, OURS, self._render, summary, described=described)]
 
     async def _render(self, visit: Visit) -> None:
         principal = self._gateway.authenticate(presented_keys(visit.headers, self._credentials))
@@ -39,6 +51,7 @@ class Replays:
         if exchange is None:
             known = ", ".join(sorted(self._exchanges))
             raise NotFoundError(f"no dialect {name[:100]!r}; there are: {known}", param="dialect")
+        check_dialect(principal, name)
         stream = visit.params["id"]
         after = _after(visit, stream)
         streamed = _truth(visit.query.get("stream", "true"))

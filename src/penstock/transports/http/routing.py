@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.core.description import Described
 from penstock.core.errors import ConfigError, UnknownRouteError, WrongMethodError
 from penstock.transports.http.visits import Visit
 
@@ -22,6 +23,8 @@ class OwnedRoute(msgspec.Struct, frozen=True):
     """One route and its owner: a dialect's name, or `OURS`.
 
     `{name}` in a template matches one path segment, `{name:path}` the rest of the path.
+    `open`: answered without a key. `described`: for the description, of our own routes; those of
+    a dialect are described by it.
     """
 
     method: str
@@ -29,6 +32,8 @@ class OwnedRoute(msgspec.Struct, frozen=True):
     owner: str
     endpoint: Endpoint
     summary: str = ""
+    open: bool = False
+    described: Described | None = None
 
 
 class Match(msgspec.Struct, frozen=True):

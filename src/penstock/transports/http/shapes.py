@@ -23,6 +23,18 @@ _PAGE: Final = (
 )
 
 
+class Told(msgspec.Struct, frozen=True):
+    """What went wrong."""
+
+    message: str
+
+
+class PlainError(msgspec.Struct, frozen=True):
+    """The body of an error where no dialect has its own; a page for who accepts `text/html`."""
+
+    error: Told
+
+
 class ErrorShapes:
     """All dialects' prefixes, longest first."""
 
@@ -32,13 +44,8 @@ class ErrorShapes:
 
     def answer(self, path: str, error: GatewayError, accept: str = "") -> Answer:
         """The error as a whole response. Adds `Allow` and `Retry-After` where they are due."""
-        path = collapsed(path)
-        for prefix, dialect in self._prefixes:
-            if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
-                answer = dialect.error(error)
-                break
-        else:
-            answer = _plain(error, accept)
+        dialect = self.owner(path)
+        answer = _plain(error, accept) if dialect is None else dialect.error(error)
         due = _due_headers(error)
         known = {name.lower() for name in answer.headers}
         missing = {name: value for name, value in due.items() if name not in known}
@@ -46,12 +53,20 @@ class ErrorShapes:
             return answer
         return msgspec.structs.replace(answer, headers={**answer.headers, **missing})
 
+    def owner(self, path: str) -> Dialect | None:
+        """The dialect whose shape the errors of a path have; `None`: our own."""
+        path = collapsed(path)
+        for prefix, dialect in self._prefixes:
+            if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
+                return dialect
+        return None
+
 
 def _plain(error: GatewayError, accept: str) -> Answer:
     if "text/html" in accept:
         page = _PAGE.format(status=error.status, message=escape(error.message))
         return Answer(error.status, page.encode(), "text/html; charset=utf-8")
-    return Answer(error.status, json.encode({"error": {"message": error.message}}))
+    return Answer(error.status, json.encode(PlainError(Told(error.message))))
 
 
 def _due_headers(error: GatewayError) -> dict[str, str]:

@@ -342,4 +342,5 @@ def _raise_stillborn(entries: Sequence[Entry]) -> None:
     """A failure before anything was said is still an HTTP error."""
     events = [entry.event for entry in entries]
     if events and isinstance(events[-1], Failed) and all(type(e) in _QUIET for e in events[:-1]):
-        raise from_code(events[-1].code, events[-1].message)
+        failed = events[-1]
+        raise from_code(failed.code, failed.message, failed.param)

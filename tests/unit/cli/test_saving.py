@@ -1,0 +1,83 @@
+"""Names of files, and texts in PNGs."""
+
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from penstock.cli import _saving
+from penstock.core.errors import ConfigError
+
+
+def png(**texts: str) -> bytes:
+    info = PngInfo()
+    for name, text in texts.items():
+        info.add_text(name, text)
+    out = BytesIO()
+    Image.new("RGB", (3, 2), "red").save(out, "PNG", pnginfo=info)
+    return out.getvalue()
+
+
+def read(data: bytes) -> dict[str, str]:
+    with Image.open(BytesIO(data)) as image:
+        image.load()
+        assert image.getpixel((0, 0)) == (255, 0, 0)
+        return {str(name): str(value) for name, value in image.info.items()}
+
+
+def test_texts_are_added_and_what_the_engine_wrote_stays():
+    data = _saving.with_texts(png(seed="7", parameters="a b"), {"seed": "8", "prompt": "é → 太阳"})
+    assert read(data) == {"seed": "7", "parameters": "a b", "prompt": "é → 太阳"}
+
+
+def test_latin_1_and_nul_in_texts():
+    assert read(_saving.with_texts(png(), {"prompt": "d\0éjà"})) == {"prompt": "déjà"}
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8\xff\xe0 a jpeg", png()[:20], b"\x89PNG\r\n\x1a\n"]
+)
+def test_what_is_no_png_is_left_alone(data: bytes):
+    assert _saving.with_texts(data, {"prompt": "a"}) == data
+
+
+def test_a_cut_png_is_no_trouble():
+    whole = png(seed="7")
+    for cut in range(40, len(whole)):
+        assert _saving.with_texts(whole[:cut], {"a": "b"}).startswith(whole[:33])
+
+
+def test_no_file_is_overwritten(tmp_path: Path):
+    wanted = tmp_path / "new" / "a.png"
+    first = _saving.save(b"1", wanted, "image/png")
+    second = _saving.save(b"2", wanted, "image/png")
+    assert (first.name, second.name) == ("a.png", "a-2.png")
+    assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "media_type", "name"),
+    [
+        ("a.png", "image/jpeg", "a.jpg"),
+        ("a.JPEG", "image/jpeg", "a.JPEG"),
+        ("a.jpg", "image/webp", "a.webp"),
+        ("a", "image/png", "a"),
+        ("a.png", "application/octet-stream", "a.bin"),
+    ],
+)
+def test_a_suffix_never_lies(tmp_path: Path, wanted: str, media_type: str, name: str):
+    assert _saving.save(b"1", tmp_path / wanted, media_type).name == name
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match="choose another place with -o FILE"):
+        _saving.save(b"1", tmp_path / "file" / "a.png", "image/png")
+
+
+def test_the_usual_name_has_the_time():
+    name = _saving.usual_name(datetime(2026, 1, 2, 3, 4, 5).astimezone())
+    assert str(name) == "generated_images/generated_image_20260102-030405"
