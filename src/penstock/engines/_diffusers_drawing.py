@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Final, cast
 
 import torch
@@ -200,7 +201,7 @@ class Drawing:
         if at >= of:
             return False
         if wanted is not None:
-            return any(at == round(k * of / (wanted + 1)) for k in range(1, wanted + 1))
+            return any(at == ceil(k * of / (wanted + 1)) for k in range(1, wanted + 1))
         if not every or at % every:
             return False
         now = time.monotonic()
