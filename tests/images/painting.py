@@ -63,6 +63,12 @@ class Run:
                 self.events += batch
         return self
 
+    async def begun(self) -> "Run":
+        """Leaves as soon as anything was said."""
+        async with aclosing(self._batches):
+            self.events += await anext(self._batches)
+        return self
+
     async def until_step(self, at: int) -> "Run":
         """Leaves once this step is over."""
         async with aclosing(self._batches):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.images.conftest import Make
-from tests.images.painting import ask, by_module, drawn, gradient, kept, opened, painter
+from tests.images.painting import Run, ask, by_module, drawn, gradient, kept, opened, painter
 
 from penstock.core.errors import GatewayError, InvalidRequestError, ModalityError
 from penstock.core.events import Done, Image, Progress, Usage
@@ -226,6 +226,22 @@ async def test_a_picture_that_the_checker_took_back_is_not_shown(make: Make):
         assert isinstance(usage, Usage)
         assert usage.images == 0
         assert done == Done(reason="filtered")
+
+
+async def test_a_pipeline_that_calls_nobody_is_watched_by_its_scheduler(make: Make):
+    async with painter(make("old")) as engine:
+        assert not {"inputs", "mask", "strength"} & engine.supports
+        run = await drawn(engine, ask("a red", steps=6, count=2, previews=2))
+        assert [(step.at, step.of) for step in run.steps] == [(n, 12) for n in range(1, 13)]
+        assert len([step for step in run.steps if step.preview is not None]) == 4
+        assert run.pixels(0) != run.pixels(1)
+        with pytest.raises(InvalidRequestError, match="no input picture"):
+            await drawn(engine, ask(inputs=[{"type": "image"}]))
+        with pytest.raises(InvalidRequestError, match="takes no mask"):
+            await drawn(engine, ask(inputs=[{"type": "image"}], mask={"type": "image"}))
+        left = await Run(engine, ask("a red", steps=900)).until_step(2)
+        assert left.images == []
+        assert (await drawn(engine, ask("a red", steps=6))).pixels() == run.pixels()
 
 
 async def test_it_says_nothing(engine: Engine):

@@ -226,6 +226,23 @@ async def test_before_a_model_is_loaded_it_is_refused_what_it_can_not_do(make: M
         assert caught.value.param == "sampler"
 
 
+async def test_loading_that_nobody_waits_for_is_loading_for_the_next(make: Make):
+    async with painter(make("text"), load="first_use") as engine:
+        left = await Run(engine, ask()).begun()
+        assert left.events == [Progress(what="loading", text="tiny-text")]
+        first = pid(engine)
+        run = await drawn(engine, ask())
+        assert "loading" not in [e.what for e in run.events if isinstance(e, Progress)]
+        assert pid(engine) == first
+
+
+async def test_a_sampler_of_the_configuration_is_checked_at_the_start(make: Make):
+    with pytest.raises(ConfigError, match="'best' is not one of") as caught:
+        async with painter(make("text"), sampler="best"):
+            pass
+    assert caught.value.param == "sampler"
+
+
 async def test_what_can_not_be_loaded_is_told_at_the_start(make: Make, tmp_path: Path):
     with pytest.raises(ConfigError, match="no folder 'none'"):
         async with painter(tmp_path / "none"):

@@ -3,7 +3,8 @@
     python -m tests.images.tiny KIND FOLDER
 
 makes one, in a process of its own: the tests themselves never import torch. KIND: `text` draws
-from a text, `inpaint` needs a picture and a mask, `prude` has a checker that takes all back.
+from a text, `inpaint` needs a picture and a mask, `prude` has a checker that takes all back, `old`
+is of a class that tells nobody about its steps, has no picture to start from and no other sampler.
 """
 
 import json
@@ -14,12 +15,18 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    LDMTextToImagePipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
+    LDMBertConfig,
+    LDMBertModel,
+)
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from transformers import (
+    BertTokenizer,
     CLIPConfig,
     CLIPImageProcessor,
     CLIPTextConfig,
@@ -115,9 +122,34 @@ def prude() -> StableDiffusionSafetyChecker:
     return checker
 
 
+def old(words: Path) -> LDMTextToImagePipeline:
+    """Latent diffusion, as it was before Stable Diffusion."""
+    words.mkdir()
+    (words / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red"]))
+    config = LDMBertConfig(
+        vocab_size=6,
+        max_position_embeddings=77,
+        encoder_layers=1,
+        encoder_ffn_dim=WIDTH,
+        encoder_attention_heads=2,
+        head_dim=8,
+        d_model=WIDTH,
+    )
+    return LDMTextToImagePipeline(
+        vqvae=vae(),
+        bert=LDMBertModel(config),
+        tokenizer=BertTokenizer.from_pretrained(words),
+        unet=unet(4),
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+    )
+
+
 def make(kind: str, folder: Path) -> None:
     """A pipeline's folder."""
     torch.manual_seed(1)
+    if kind == "old":
+        old(folder.parent / f"words-of-{folder.name}").save_pretrained(folder)
+        return
     inpainting = kind == "inpaint"
     made = StableDiffusionInpaintPipeline if inpainting else StableDiffusionPipeline
     checked = kind == "prude"

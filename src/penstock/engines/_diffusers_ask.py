@@ -3,7 +3,7 @@
 import secrets
 from typing import Final
 
-from penstock.core.errors import InvalidRequestError, UnsupportedParameterError
+from penstock.core.errors import ConfigError, InvalidRequestError, UnsupportedParameterError
 from penstock.core.request import ImageAsk, Request, prompt
 from penstock.engines._diffusers_config import Config
 from penstock.engines._diffusers_messages import Draw, Facts
@@ -30,8 +30,17 @@ def supports(facts: Facts) -> frozenset[str]:
     """The names of what a model can honour."""
     found = ALWAYS | facts.takes
     if {"image", "inpaint"} & set(facts.tasks):
-        found |= {"inputs", "strength"}
+        found |= {"inputs"}
     return found | {"mask"} if "inpaint" in facts.tasks else found
+
+
+def check_settings(config: Config, facts: Facts) -> None:
+    """Raises `ConfigError` for a setting that this model can't have."""
+    if config.sampler is not None and find(config.sampler, facts.samplers) is None:
+        raise ConfigError(
+            f"{config.sampler!r} is not one of those of this model: {', '.join(facts.samplers)}",
+            param="sampler",
+        )
 
 
 def draw(request: Request, facts: Facts, config: Config, job: int) -> Draw:
@@ -89,7 +98,7 @@ def _task(asked: ImageAsk, facts: Facts) -> str:
 
 
 def _check_takes(asked: ImageAsk, facts: Facts) -> None:
-    for name in ("negative_prompt", "guidance_scale", "sampler"):
+    for name in ("negative_prompt", "guidance_scale", "sampler", "strength"):
         if getattr(asked, name) is not None and name not in facts.takes:
             raise UnsupportedParameterError(f"this model takes no {name}", param=name)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Final, cast
 
 import torch
@@ -87,7 +88,11 @@ class Drawing:
             arguments[_STEPS_CALLED] = self._on_step
         else:
             self._watch_scheduler()
-        found = cast("Callable[..., object]", self._pipe)(**arguments)
+        try:
+            found = cast("Callable[..., object]", self._pipe)(**arguments)
+        finally:
+            # A run that was stopped or broke would leave on the GPU what offloading put there.
+            self._pipe.maybe_free_model_hooks()
         if any(getattr(found, "nsfw_content_detected", None) or ()):
             return None
         image = cast("list[Image.Image]", getattr(found, "images"))[0]  # noqa: B009
@@ -196,7 +201,7 @@ class Drawing:
         if at >= of:
             return False
         if wanted is not None:
-            return any(at == round(k * of / (wanted + 1)) for k in range(1, wanted + 1))
+            return any(at == ceil(k * of / (wanted + 1)) for k in range(1, wanted + 1))
         if not every or at % every:
             return False
         now = time.monotonic()

@@ -78,8 +78,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a loaded pipeline can do.
 
     `tasks`: of `text`, `image`, `inpaint`. `takes`: of `negative_prompt`, `guidance_scale`,
-    `sampler`. `multiple`: sides of pictures are multiples of it; `width`, `height`: its own size.
-    `samplers`: the names of those that fit it. `steps`: how many each task takes by itself.
+    `sampler`, `strength`. `multiple`: sides of pictures are multiples of it; `width`, `height`: its
+    own size. `samplers`: the names of those that fit it. `steps`: how many each task takes by
+    itself.
     """
 
     kind: str

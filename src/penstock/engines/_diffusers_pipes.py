@@ -110,7 +110,8 @@ def load(ask: Open) -> Loaded:
         local_files_only=Path(ask.source).is_dir() or not ask.download,
     )
     scale = getattr(base, "vae_scale_factor", 8)
-    previews = fitted(base.components.get("vae"), scale)
+    vae = base.components.get("vae", base.components.get("vqvae"))
+    previews = fitted(vae, scale)
     pipes = _pipes(base)
     for pipe in pipes.values():
         pipe.set_progress_bar_config(disable=True)
@@ -172,6 +173,9 @@ def _facts(base: Pipe, pipes: Mapping[str, Pipe], device: str, dtype: str) -> Fa
     takes = {name for name in ("negative_prompt", "guidance_scale") if _all_take(pipes, name)}
     if scheduler is not None:
         takes.add("sampler")
+    started = {task: pipe for task, pipe in pipes.items() if task != "text"}
+    if started and _all_take(started, "strength"):
+        takes.add("strength")
     return Facts(
         kind=type(base).__name__,
         tasks=tuple(pipes),

@@ -66,8 +66,9 @@ class Process:
         self._download = download
         self._process: asyncio.subprocess.Process | None = None
         self._buffer = bytearray()
+        self.facts: Facts | None = None
         self._open: Open | None = None
-        self._opening = False
+        self._opening: Open | None = None
         self._job = 0
         self._busy = 0
         self._left_at = 0.0
@@ -86,9 +87,10 @@ class Process:
         """Of the process; 0 when there is none."""
         return self._process.pid if self._process is not None else 0
 
-    async def opened(self, ask: Open) -> AsyncGenerator[Facts | None]:
-        """Loads a pipeline. `None` now and then while it lasts, then what it can do.
+    async def opened(self, ask: Open) -> AsyncGenerator[None]:
+        """Loads a pipeline; says at once, and now and then, that it lasts. Then there are `facts`.
 
+        Whoever leaves in the middle leaves the loading to be finished, for the next who comes.
         Raises `ConfigError` for one that can't be loaded, `EngineError` for lack of memory or when
         the process died of it.
         """
@@ -96,26 +98,22 @@ class Process:
         if not self._alive:
             self._forget()
             await self._spawn()
-        self._opening = True
+        self._opening = ask
         self._send(ask)
-        while True:
+        yield
+        while self._opening is not None:
             try:
                 async with asyncio.timeout(_BEAT):
                     reports = await self._read("while it loaded the model")
             except TimeoutError:
-                yield None
+                yield
                 continue
             for report in reports:
+                await self._note(report)
                 if isinstance(report, Refused):
-                    self._opening = False
                     if report.memory:
                         raise EngineError(f"no memory to load the model: {report.message}")
                     raise ConfigError(self._hint(ask, report), param="path")
-                if isinstance(report, Opened):
-                    self._opening = False
-                    self._open = ask
-                    yield report.facts
-                    return
 
     def _hint(self, ask: Open, refused: Refused) -> str:
         why = f"the model can't be loaded: {refused.message}"
@@ -132,9 +130,8 @@ class Process:
         allowed = min(within, max(patience, 0)) if self._busy else within
         try:
             async with asyncio.timeout(allowed):
-                while self._busy or self._opening:
+                while self._busy or self._opening is not None:
                     for report in await self._read("after a run was stopped"):
-                        self._opening &= not isinstance(report, Opened | Refused)
                         await self._note(report)
         except TimeoutError:
             if patience > within or not self._busy:
@@ -165,7 +162,11 @@ class Process:
                 return found
 
     async def _note(self, report: Report) -> None:
-        if isinstance(report, Over | Broke) and report.job == self._busy:
+        if isinstance(report, Opened):
+            self.facts, self._open, self._opening = report.facts, self._opening, None
+        elif isinstance(report, Refused):
+            self._opening = None
+        elif isinstance(report, Over | Broke) and report.job == self._busy:
             self._busy = 0
             if isinstance(report, Broke) and report.fatal:
                 await self._reap()
@@ -215,7 +216,7 @@ class Process:
 
     def _send(self, ask: Ask) -> None:
         process = self._process
-        if process is not None and process.stdin is not None:
+        if process is not None and process.stdin is not None and not process.stdin.is_closing():
             process.stdin.write(packed(ask))
 
     async def _read(self, when: str) -> list[Report]:
@@ -254,5 +255,5 @@ class Process:
     def _forget(self) -> None:
         self._process = None
         self._open = None
-        self._opening = False
+        self._opening = None
         self._busy = 0

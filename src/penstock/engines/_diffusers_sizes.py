@@ -36,7 +36,7 @@ class Sizes(msgspec.Struct, frozen=True):
         return across, down
 
     def _rounded(self, side: float) -> int:
-        return max(1, round(side / self.multiple)) * self.multiple
+        return max(1, int(side / self.multiple + 0.5)) * self.multiple
 
     def said(self) -> str:
         """For an error."""

@@ -25,14 +25,15 @@ class Telling:
     async def events(self, reports: Sequence[Report]) -> list[Event]:
         """Pictures are kept before they are named. Raises `EngineError` when the run broke.
 
-        Of several previews only the newest is kept: storage that is slow makes fewer, never late
-        ones.
+        Of several previews only the newest is kept, unless the request named their number: storage
+        that is slow makes fewer, never late ones.
         """
         newest = next((r for r in reversed(reports) if isinstance(r, Step) and r.preview), None)
         found: list[Event] = []
         for report in reports:
             if isinstance(report, Step):
-                found.append(await self._step(report, shown=report is newest))
+                wanted = self._draw.previews is not None and report.preview != b""
+                found.append(await self._step(report, shown=report is newest or wanted))
             elif isinstance(report, Drawn):
                 found.append(await self._image(report))
             elif isinstance(report, Withheld):

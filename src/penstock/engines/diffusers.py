@@ -137,18 +137,19 @@ class Engine:
     async def _ready(self, pipeline: Pipeline) -> AsyncGenerator[Progress]:
         """Until the process has let go of the run before, and this pipeline is loaded in it."""
         while not await self._process.settled(_BEAT):
-            yield Progress(what="queued", at=1, of=1, text="a run that was stopped ends its step")
+            yield Progress(
+                what="queued", at=1, of=1, text="the process ends what it was asked before"
+            )
         self._check_open()
         ask = self._open(pipeline)
-        if self._process.holds(ask):
-            return
-        async with aclosing(self._process.opened(ask)) as loading:
-            yield Progress(what="loading", text=pipeline.name)
-            async for facts in loading:
-                if facts is None:
+        if not self._process.holds(ask):
+            async with aclosing(self._process.opened(ask)) as loading:
+                async for _ in loading:
                     yield Progress(what="loading", text=pipeline.name)
-                else:
-                    self._facts[pipeline.name] = facts
+        facts = self._process.facts
+        assert facts is not None
+        _diffusers_ask.check_settings(self._config, facts)
+        self._facts[pipeline.name] = facts
 
     def _open(self, pipeline: Pipeline) -> Open:
         config = self._config

@@ -1,0 +1,150 @@
+"""The clients' own ways to ask for a picture, on `penstock serve` with a real pipeline."""
+
+import base64
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+import requests
+from tests.images.conftest import Make
+from tests.images.painting import ROOT, gradient, opened, png
+from tests.integration.serving import Serving, serve
+
+pytestmark = pytest.mark.images
+
+CONFIG = """
+[bindings.embedded]
+engine = "llamacpp"
+[bindings.my_dalle_binding]
+engine = "diffusers"
+path = "{path}"
+steps = 4
+[defaults]
+ttt_binding = "embedded"
+tti_binding = "my_dalle_binding"
+"""
+
+
+@pytest.fixture(scope="module")
+def server(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    folder = tmp_path_factory.mktemp("server")
+    with serve(folder, CONFIG.format(path=make("text"))) as serving:
+        for _ in range(600):
+            listed = requests.get(f"{serving.url}/v1/models", timeout=10).text
+            if "tiny-text" in listed:
+                break
+            time.sleep(0.1)
+        yield serving
+
+
+@pytest.fixture
+def client(server: Serving) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+def decoded(text: str | None) -> bytes:
+    assert text is not None
+    return base64.b64decode(text, validate=True)
+
+
+def test_openai_generates(client: openai.OpenAI):
+    made = client.images.generate(model="tiny-text", prompt="a red circle", n=2, size="64x64")
+    assert made.data is not None
+    pictures = [opened(decoded(one.b64_json)) for one in made.data]
+    assert [picture.size for picture in pictures] == [(64, 64)] * 2
+    assert pictures[0].tobytes() != pictures[1].tobytes()
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.images.generate(model="tiny-text", prompt="a red circle", size="1024x1024")
+    assert caught.value.param == "size"
+    assert "multiples of 8" in str(caught.value)
+
+
+def test_openai_streams_partial_pictures(client: openai.OpenAI):
+    events = list(
+        client.images.generate(
+            model="tiny-text", prompt="a red circle", stream=True, partial_images=2
+        )
+    )
+    assert [event.type for event in events] == [
+        "image_generation.partial_image",
+        "image_generation.partial_image",
+        "image_generation.completed",
+    ]
+    assert opened(decoded(events[-1].b64_json)).size == (64, 64)
+
+
+def test_openai_edits_inside_a_mask(client: openai.OpenAI):
+    before = gradient()
+    mask = before.copy()
+    hole = before.convert("L").point(lambda _: 255)
+    hole.paste(0, (16, 16, 48, 48))
+    mask.putalpha(hole)
+    made = client.images.edit(
+        model="tiny-text",
+        image=("before.png", png(before), "image/png"),
+        mask=("mask.png", png(mask), "image/png"),
+        prompt="a red circle",
+    )
+    assert made.data is not None
+    after = opened(decoded(made.data[0].b64_json))
+    assert after.crop((0, 0, 64, 16)).tobytes() == before.crop((0, 0, 64, 16)).tobytes()
+    assert after.crop((16, 16, 48, 48)).tobytes() != before.crop((16, 16, 48, 48)).tobytes()
+
+
+def test_lollms_legacy_gets_the_nearest_size_and_what_was_ignored(server: Serving):
+    answer = requests.post(
+        f"{server.url}/api/v1/generate",
+        json={
+            "prompt": "a red circle",
+            "binding_name": "my_dalle_binding",
+            "generation_type": "tti",
+            "stream": False,
+            "parameters": {
+                "size": "1024x1024",
+                "quality": "standard",
+                "style": "vivid",
+                "negative_prompt": "blur",
+                "steps": 3,
+            },
+        },
+        timeout=60,
+    )
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    picture = opened(decoded(told["image_base64"]))
+    assert picture.size == (64, 64)
+    assert picture.info["negative_prompt"] == "blur"
+    assert picture.info["steps"] == "3"
+    assert told["output"][0]["metadata"]["size"] == "64x64"
+    assert {"parameters.quality", "parameters.style"} <= set(
+        answer.headers["Penstock-Ignored"].replace(" ", "").split(",")
+    )
+
+
+def test_the_command_line_saves_a_picture_that_says_what_drew_it(server: Serving, tmp_path: Path):
+    environment = {
+        "HOME": str(tmp_path),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT / "src"),
+        "PENSTOCK_SERVER__PORT": str(server.port),
+    }
+    command = [sys.executable, "-m", "penstock.cli", "image", "a yellow sun over a green hill"]
+    done = subprocess.run(
+        [*command, "--seed", "5", "-o", str(tmp_path / "sun.png")],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    picture = opened((tmp_path / "sun.png").read_bytes())
+    assert picture.info["prompt"] == "a yellow sun over a green hill"
+    assert picture.info["seed"] == "5"
