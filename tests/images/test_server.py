@@ -131,13 +131,13 @@ class Watcher:
                 if line.startswith(b"data: "):
                     self.events.append(json.loads(line[6:])["event"])
 
-    def until(self, kind: str, what: str = "") -> dict[str, object]:
+    def until(self, kind: str, what: str = "", has: str = "type") -> dict[str, object]:
         for _ in range(3000):
             for event in list(self.events):
-                if event["type"] == kind and what in ("", event.get("what")):
+                if event["type"] == kind and what in ("", event.get("what")) and has in event:
                     return event
             time.sleep(0.01)
-        raise AssertionError(f"no {kind} {what} in {self.events}")
+        raise AssertionError(f"no {kind} {what} with {has} in {self.events}")
 
     def whole(self) -> list[dict[str, object]]:
         self.thread.join(60)
@@ -218,7 +218,7 @@ def test_a_killed_server_leaves_an_honest_end_and_no_process(make: Make, tmp_pat
     server = Server(tmp_path, make("text"))
     stream = server.submit(ask(steps=150, count=10))
     watcher = Watcher(server, stream)
-    shown = watcher.until("progress", "step")["preview"]
+    shown = watcher.until("progress", "step", has="preview")["preview"]
     (drawer,) = drawers(server.process.pid)
     server.kill()
     for _ in range(500):
