@@ -53,8 +53,9 @@ class Start(_Event, frozen=True, tag="start", gc=False):
 class Progress(_Event, frozen=True, tag="progress"):
     """What happens before and between deltas: a place in a queue, a model that loads, a step.
 
-    `at` of `of`: 1-based place, bytes or steps; 0 when unknown. `fetching` a model: `text` is the
-    line to show, `digest` names the file (`sha256:…`), `at` of `of` are its bytes.
+    `at` of `of`: 1-based place, bytes or steps (of all pictures of a request); 0 when unknown.
+    `fetching` a model: `text` is the line to show, `digest` names the file (`sha256:…`), `at` of
+    `of` are its bytes.
     """
 
     what: Literal["queued", "loading", "step", "fetching"]

@@ -324,6 +324,26 @@ def test_as_many_as_were_asked_for_evenly(wanted: int, steps: int):
     assert max(gaps) - min(gaps) <= 2
 
 
+@pytest.mark.parametrize("wanted", [1, 2, 3])
+@pytest.mark.parametrize("steps", [*range(4, 31), 50])
+@pytest.mark.parametrize("pictures", [1, 2, 3])
+@pytest.mark.parametrize("together", [True, False])
+def test_an_engine_that_makes_as_many_as_are_wanted_has_all_shown(
+    wanted: int, steps: int, pictures: int, together: bool
+):
+    """As `diffusers` chooses; whether it counts the steps of all pictures together or not."""
+    events: list[Event] = []
+    made = [round(k * steps / (wanted + 1)) for k in range(1, wanted + 1)]
+    for n in range(pictures):
+        for at in range(1, steps + 1):
+            whole, of = (n * steps + at, steps * pictures) if together else (at, steps)
+            preview = BLOB if at in made else None
+            events.append(Progress(what="step", at=whole, of=of, preview=preview))
+        events.append(Image(part=n, blob=BLOB))
+    found = told(wanted, *events, Done(reason="stop"), count=pictures)
+    assert shown(found) == list(range(wanted)) * pictures
+
+
 def test_what_was_chosen_elsewhere_is_shown():
     """An upstream that sends its own three partial pictures."""
     assert shown(told(3, *[step(n, 3) for n in (1, 2, 3)])) == [0, 1, 2]

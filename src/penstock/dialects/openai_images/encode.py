@@ -13,6 +13,7 @@ from penstock.core.request import ImageAsk, Request
 from penstock.dialects._openai_errors import error_object
 from penstock.dialects.openai_images import shapes
 from penstock.dialects.openai_images.parse import EDIT, URL
+from penstock.dialects.openai_images.previews import Previews
 from penstock.wire import json
 from penstock.wire.pictures import PLACE
 
@@ -98,13 +99,13 @@ class Encoder:
         self._looks = looks(request)
         self._asked = self._looks.asked
         wanted = self._asked.previews
-        self._wanted = MOST_PREVIEWS if wanted is None else min(wanted, MOST_PREVIEWS)
+        most = MOST_PREVIEWS if wanted is None else min(wanted, MOST_PREVIEWS)
+        self._previews = Previews(most, self._asked.count)
         self._has_inputs = bool(self._asked.inputs)
         self._start = ev.Start(stream="", asked="", binding="", model="", created=0)
         self._usage: ev.Usage | None = None
         self._held: ev.Image | None = None
         self._made = 0
-        self._shown = 0
 
     def feed(self, entry: ev.Entry) -> Iterable[Frame]:
         """The frames of one entry."""
@@ -112,9 +113,9 @@ class Encoder:
         match entry.event:
             case ev.Start():
                 self._start = entry.event
-            case ev.Progress(preview=ev.Blob() as blob) if self._is_due(entry.event):
-                frames = [self._partial(entry.ms, blob)]
-                self._shown += 1
+            case ev.Progress(what="step", preview=blob):
+                if self._previews.is_due(entry.event) and blob is not None:
+                    frames = [self._partial(entry.ms, blob)]
             case ev.Image():
                 frames = self._image(entry.ms, entry.event)
             case ev.Usage():
@@ -131,17 +132,9 @@ class Encoder:
                 pass  # the API has no words for anything else
         return frames
 
-    def _is_due(self, progress: ev.Progress) -> bool:
-        """The one after n shown ones is due at n + 1 of `wanted` + 1 equal parts of the work."""
-        if self._shown >= self._wanted:
-            return False
-        if not progress.of:
-            return True
-        return progress.at * (self._wanted + 1) >= progress.of * (self._shown + 1)
-
     def _image(self, ms: int, image: ev.Image) -> list[Frame]:
         self._made += 1
-        self._shown = 0
+        self._previews.finished()
         if self._made == self._asked.count and self._usage is None:
             self._held = image
             return []
@@ -152,8 +145,10 @@ class Encoder:
         return [] if held is None else [self._completed(ms, held)]
 
     def _partial(self, ms: int, blob: ev.Blob) -> Frame:
+        index = self._previews.shown
+        self._previews.shown += 1
         event = self._event("partial_image", ms, blob, None)
-        return self._frame(msgspec.structs.replace(event, partial_image_index=self._shown), blob)
+        return self._frame(msgspec.structs.replace(event, partial_image_index=index), blob)
 
     def _completed(self, ms: int, image: ev.Image) -> Frame:
         last = self._made == self._asked.count
