@@ -31,7 +31,9 @@ SKIES = {
     "night": ("at night", "at night", "by night", "under a dark sky", "under the stars"),
     "sunset": ("at sunset", "at sunset", "in the evening", "under an orange sky"),
 }
-FILLERS = "please very nice pretty beautiful simple cartoon style photo with some good bright".split()
+FILLERS = (
+    "please very nice pretty beautiful simple cartoon style photo with some good bright".split()
+)
 
 
 def caption(meaning: Meaning, rng: random.Random, plain: bool = False) -> str:
@@ -154,7 +156,9 @@ def _land(scene: Scene, rng: random.Random) -> str:
         case _:
             meadow = ("in a green field", "on the grass", "in a field", "")
             snow = ("in the snow", "in a snowy field")
-            return f"{_things(scene, rng)} {rng.choice(snow if scene.ground == 'white' else meadow)}"
+            return (
+                f"{_things(scene, rng)} {rng.choice(snow if scene.ground == 'white' else meadow)}"
+            )
 
 
 def _things(scene: Scene, rng: random.Random) -> str:
