@@ -32,7 +32,19 @@ SKIES = {
     "sunset": ("at sunset", "at sunset", "in the evening", "under an orange sky"),
 }
 FILLERS = (
-    "please very nice pretty beautiful simple cartoon style photo with some good bright".split()
+    "please",
+    "very",
+    "nice",
+    "pretty",
+    "beautiful",
+    "simple",
+    "cartoon",
+    "style",
+    "photo",
+    "with",
+    "some",
+    "good",
+    "bright",
 )
 
 
@@ -172,9 +184,9 @@ def _things(scene: Scene, rng: random.Random) -> str:
         case (wall,):
             return f"a {wall} house"
         case ("tree", wall):
-            return rng.choice([f"a {wall} house {rng.choice(RELATIONS['right'])} a tree",
-                               f"a tree {rng.choice(RELATIONS['left'])} a {wall} house"])  # fmt: skip
+            right, left = rng.choice(RELATIONS["right"]), rng.choice(RELATIONS["left"])
+            return rng.choice([f"a {wall} house {right} a tree", f"a tree {left} a {wall} house"])
         case (wall, _):
-            return rng.choice([f"a {wall} house {rng.choice(RELATIONS['left'])} a tree",
-                               f"a tree {rng.choice(RELATIONS['right'])} a {wall} house"])  # fmt: skip
+            left, right = rng.choice(RELATIONS["left"]), rng.choice(RELATIONS["right"])
+            return rng.choice([f"a {wall} house {left} a tree", f"a tree {right} a {wall} house"])
     raise ValueError(f"no words for {scene.things}")

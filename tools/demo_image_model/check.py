@@ -1,7 +1,8 @@
-"""Says what is wrong with a picture of a meaning, by measuring it: no model, only geometry and colour.
+"""Says what is wrong with a picture of a meaning, by measuring it: no model, only geometry.
 
-A thing is a connected region that differs from the plain background. Its colour is the nearest name;
-its shape is the outline that, fitted to the region's box, covers it best (intersection over union).
+A thing is a connected region that differs from the plain background. Its colour is the nearest
+name; its shape is the outline that, fitted to the region's box, covers it best (intersection over
+union).
 """
 
 from functools import cache
@@ -218,7 +219,7 @@ def _light(pixels: Pixels, sky: Pixels) -> tuple[str, str]:
         return ("", "")
     if len(found) > 1:
         return (f"{len(found)} lights", "")
-    rows, columns = np.nonzero(found[0])
+    columns = np.nonzero(found[0])[1]
     colour = np.median(upper[found[0]], axis=0)
     seen = region(upper, found[0], sky)
     x = float(columns.mean())
@@ -237,7 +238,7 @@ def _things(pixels: Pixels) -> tuple[str, ...]:
         if crown.sum() >= 60:
             found.append((float(np.nonzero(crown)[1].mean()), "tree"))
     for roof in _like_colour(pixels, ROOF):
-        rows, columns = np.nonzero(roof)
+        columns = np.nonzero(roof)[1]
         if roof.sum() < 45:
             continue
         x, eaves = float(columns.mean()), int(np.flatnonzero(roof.sum(1) >= 8).max(initial=0))

@@ -1,4 +1,4 @@
-"""The 200 held-out captions: written once, before training, to `held_out.tsv`, and read from there."""
+"""The 200 held-out captions: written once, before training, to `held_out.tsv`, and read there."""
 
 import random
 from pathlib import Path

@@ -1,8 +1,9 @@
 """What a picture shows, as data: things, pairs, counts, places and scenes, and which are held out.
 
 A meaning is drawn by `draw.py` and put into words by `captions.py`. Training and held-out meanings
-are told apart by a hash of what they combine: every `(colour, shape, relation)` triple of a held-out
-caption is one that no training picture shows, whichever of the two things the caption names first.
+are told apart by a hash of what they combine: every `(colour, shape, relation)` triple of a
+held-out caption is one that no training picture shows, whichever of the two things the caption
+names first.
 """
 
 import hashlib
@@ -68,7 +69,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two things; `first` stands `relation` to `second`. For `beside`, `order` is where it really is."""
+    """Two things; `first` stands `relation` to `second`. `order` is where a `beside` really is."""
 
     first: Thing
     relation: str

@@ -5,7 +5,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 TOKENS = 32
 WIDTH = 128
-LATENT_RANGE = 4.0
+LATENT_RANGE = 9.0
 """No scaled latent of a drawn picture is larger."""
 
 

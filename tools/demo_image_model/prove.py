@@ -1,7 +1,7 @@
 """Proves the checker on the drawer's own pictures of the held-out captions.
 
-It must find nothing wrong with at least 99 % of them, and must pass at most 5 % of them under a caption
-that differs in one word.
+It must find nothing wrong with at least 99 % of them, and must pass at most 5 % of them under a
+caption that differs in one word.
 """
 
 import random

@@ -13,15 +13,17 @@ from pathlib import Path
 import torch
 from captions import caption
 from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import AttnProcessor
 from draw import draw
 from meaning import Meaning, training_meaning
+from muon import Muon
 from parts import TOKENS, make_scheduler, make_text_encoder, make_unet, make_vae
 from torch.nn import functional
 from train_vae import to_tensor
 from transformers import CLIPTokenizer
 from words import END, START, make_tokenizer
 
-WARM_STEPS = 200
+WARM_STEPS = 100
 NO_CAPTION = 0.1
 Models = torch.nn.ModuleDict
 
@@ -102,7 +104,7 @@ def main() -> None:
     options.add_argument("--minutes", type=float, default=60)
     options.add_argument("--pictures", type=int, default=65536)
     options.add_argument("--batch", type=int, default=64)
-    options.add_argument("--rate", type=float, default=1e-3)
+    options.add_argument("--rate", type=float, default=2e-3)
     options.add_argument("--threads", type=int, default=2)
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -125,13 +127,13 @@ class Run:
         torch.manual_seed(2)
         start, end = (tokenizer.convert_tokens_to_ids(token) for token in (START, END))
         text = make_text_encoder(len(tokenizer), start, end)
+        text.set_attn_implementation("eager")  # on the CPU, the fused attention's backward is slow
         unet = make_unet().to(memory_format=torch.channels_last)
+        unet.set_attn_processor(AttnProcessor())
         self._models = Models({"text": text, "unet": unet}).to(device)
         self._weights = list(self._models.parameters())
         self._average = [weight.detach().clone() for weight in self._weights]
-        self._optimizer = torch.optim.AdamW(
-            self._weights, chosen.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
-        )
+        self._optimizer = Muon(self._models.named_parameters())
         if self._path.exists():
             self._resume()
 
@@ -148,8 +150,8 @@ class Run:
         begun, saved, total = time.monotonic() - self._seconds, time.monotonic(), 0.0
         while (done := (time.monotonic() - begun) / 60 / self._chosen.minutes) < 1:
             total += self._one(batches, done)
-            if self.step % 100 == 0:
-                print(f"{self.step} {done:.3f} loss {total / 100:.4f}", flush=True)
+            if self.step % 50 == 0:
+                print(f"{self.step} {done:.3f} loss {total / 50:.4f}", flush=True)
                 total = 0.0
             if time.monotonic() - saved > 180:
                 saved = time.monotonic()
@@ -158,18 +160,16 @@ class Run:
 
     def _one(self, batches: Batches, done: float) -> float:
         rate = 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._chosen.rate * rate * min(1, (self.step + 1) / WARM_STEPS)
+        rate *= self._chosen.rate * min(1, (self.step + 1) / WARM_STEPS)
         latents, tokens = batches.next(self._chosen.batch)
         loss = loss_of(self._models, latents.to(self._device), tokens.to(self._device))
-        self._optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
-        self._optimizer.step()
+        self._optimizer.step(rate)
         self.step += 1
         decay = min(0.998, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(self._average, self._weights, 1 - decay)  # noqa: SLF001
+            torch._foreach_lerp_(self._average, self._weights, 1 - decay)
         return loss.item()
 
     def _keep(self, seconds: float) -> None:

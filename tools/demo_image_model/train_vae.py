@@ -1,4 +1,7 @@
-"""Trains the autoencoder (first stage). Resumes from its checkpoint; ends after `--minutes`."""
+"""Trains the autoencoder (first stage), or only its decoder once more (third stage).
+
+Resumes from its checkpoint; ends after `--minutes` of training in all.
+"""
 
 import argparse
 import math
@@ -16,7 +19,7 @@ from PIL import Image
 from torch.nn import functional
 
 BATCH = 32
-RATE = 2e-3
+NOISE = 0.05
 
 
 def picture(rng: random.Random) -> Image.Image:
@@ -37,64 +40,98 @@ def to_tensor(images: list[Image.Image]) -> torch.Tensor:
     return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
-def loss_of(vae: AutoencoderKL, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def loss_of(
+    vae: AutoencoderKL, pixels: torch.Tensor, decoder_only: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     """What is minimised, and the mean squared error alone."""
     with torch.autocast(pixels.device.type, torch.bfloat16):
-        found = vae.encode(pixels).latent_dist
-        latents = found.sample()
-        latents = latents + 0.05 * torch.randn_like(latents)  # to be forgiving with the U-Net
+        with torch.set_grad_enabled(not decoder_only):
+            found = vae.encode(pixels).latent_dist
+            latents = found.mean if decoder_only else found.sample()
+        latents = latents + NOISE * torch.randn_like(latents)  # to be forgiving with the U-Net
         again = vae.decode(latents).sample.float()
     square = functional.mse_loss(again, pixels)
-    spread = found.mean.float() ** 2 + found.var.float() - 1 - found.logvar.float()
-    return functional.l1_loss(again, pixels) + 2 * square + 2e-3 * spread.mean(), square
+    loss = functional.l1_loss(again, pixels) + 2 * square
+    if not decoder_only:
+        spread = found.mean.float() ** 2 + found.var.float() - 1 - found.logvar.float()
+        loss = loss + 2e-3 * spread.mean()
+    return loss, square
 
 
 def main() -> None:
-    """Train, say how it goes, write `vae.pt`."""
+    """Train, say how it goes, write `vae.pt`, or with `--decoder-only` `decoder.pt`."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--build", type=Path, default=Path("build"))
     options.add_argument("--minutes", type=float, default=10)
+    options.add_argument("--rate", type=float, default=2e-3)
     options.add_argument("--threads", type=int, default=2)
+    options.add_argument(
+        "--decoder-only", action="store_true", help="leave the latents as they are"
+    )
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(1)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    vae = make_vae().to(device, memory_format=torch.channels_last)
     chosen.build.mkdir(parents=True, exist_ok=True)
-    path, step, spent = chosen.build / "vae.pt", 0, 0.0
-    optimizer = torch.optim.AdamW(vae.parameters(), RATE, betas=(0.9, 0.99), weight_decay=1e-4)
-    if path.exists():
-        kept = torch.load(path, weights_only=True)
-        vae.load_state_dict(kept["vae"])
-        optimizer.load_state_dict(kept["optimizer"])
-        step, spent = kept["step"], kept["seconds"]
-    rng, begun, saved = random.Random(1000 + step), time.monotonic() - spent, time.monotonic()
-    while (done := (time.monotonic() - begun) / 60 / chosen.minutes) < 1:
-        rate = RATE * min(1, (step + 1) / 50) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        pixels = to_tensor([picture(rng) for _ in range(BATCH)]).to(device)
-        loss, square = loss_of(vae, pixels.contiguous(memory_format=torch.channels_last))
-        optimizer.zero_grad()
+    run = Run(chosen, "cuda" if torch.cuda.is_available() else "cpu")
+    run.train()
+
+
+class Run:
+    """The autoencoder and what training has come to."""
+
+    def __init__(self, chosen: argparse.Namespace, device: str) -> None:
+        self._chosen, self._device = chosen, device
+        self._path = chosen.build / ("decoder.pt" if chosen.decoder_only else "vae.pt")
+        self._step, self._seconds = 0, 0.0
+        self._vae = make_vae().to(device, memory_format=torch.channels_last)
+        if chosen.decoder_only:
+            first = torch.load(chosen.build / "vae.pt", weights_only=True)
+            self._vae.load_state_dict(first["vae"])
+            self._vae.encoder.requires_grad_(False)
+        self._weights = [one for one in self._vae.parameters() if one.requires_grad]
+        self._optimizer = torch.optim.AdamW(
+            self._weights, chosen.rate, betas=(0.9, 0.99), weight_decay=1e-4
+        )
+        if self._path.exists():
+            kept = torch.load(self._path, weights_only=True)
+            self._vae.load_state_dict(kept["vae"])
+            self._optimizer.load_state_dict(kept["optimizer"])
+            self._step, self._seconds = kept["step"], kept["seconds"]
+
+    def train(self) -> None:
+        """Train until the minutes are over; keep a checkpoint every two."""
+        rng = random.Random(1000 + self._step)
+        begun, saved = time.monotonic() - self._seconds, time.monotonic()
+        while (done := (time.monotonic() - begun) / 60 / self._chosen.minutes) < 1:
+            loss, square = self._one(rng, done)
+            if self._step % 50 == 0:
+                print(f"{self._step} {done:.2f} loss {loss:.4f} mse {square:.5f}", flush=True)
+            if time.monotonic() - saved > 120:
+                saved = time.monotonic()
+                self._keep(saved - begun)
+        self._keep(time.monotonic() - begun)
+
+    def _one(self, rng: random.Random, done: float) -> tuple[float, float]:
+        fall = 0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._chosen.rate * fall * min(1, (self._step + 1) / 50)
+        pixels = to_tensor([picture(rng) for _ in range(BATCH)]).to(self._device)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        loss, square = loss_of(self._vae, pixels, self._chosen.decoder_only)
+        self._optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        if step % 50 == 0:
-            print(f"{step} {done:.2f} loss {loss:.4f} mse {square:.5f}", flush=True)
-        if time.monotonic() - saved > 120:
-            saved = time.monotonic()
-            keep(path, vae, optimizer, step, saved - begun)
-    keep(path, vae, optimizer, step, time.monotonic() - begun)
+        torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
+        self._optimizer.step()
+        self._step += 1
+        return loss.item(), square.item()
 
-
-def keep(
-    path: Path, vae: AutoencoderKL, optimizer: torch.optim.AdamW, step: int, seconds: float
-) -> None:
-    """Write the checkpoint whole, so that an interruption leaves the one before."""
-    state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save({**state, "step": step, "seconds": seconds}, path.with_suffix(".new"))
-    path.with_suffix(".new").replace(path)
+    def _keep(self, seconds: float) -> None:
+        """Write the checkpoint whole, so that an interruption leaves the one before."""
+        state = {"vae": self._vae.state_dict(), "optimizer": self._optimizer.state_dict()}
+        torch.save(
+            {**state, "step": self._step, "seconds": seconds}, self._path.with_suffix(".new")
+        )
+        self._path.with_suffix(".new").replace(self._path)
 
 
 if __name__ == "__main__":
