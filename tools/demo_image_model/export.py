@@ -1,4 +1,4 @@
-"""Writes the trained parts as a folder for `DiffusionPipeline.from_pretrained`, in half precision."""
+"""Writes the trained parts as a folder for `DiffusionPipeline.from_pretrained`, as float16."""
 
 import argparse
 from pathlib import Path
@@ -38,6 +38,11 @@ def load(build: Path) -> StableDiffusionPipeline:
     )
 
 
+def _load_as_float32(config: Path) -> None:
+    """Asked for no dtype, transformers takes the file's, diffusers float32: they must agree."""
+    config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
+
+
 def main() -> None:
     """Write the folder and say how large it is."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -45,6 +50,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, required=True)
     chosen = options.parse_args()
     load(chosen.build).to(dtype=torch.float16).save_pretrained(chosen.out)
+    _load_as_float32(chosen.out / "text_encoder" / "config.json")
     size = sum(path.stat().st_size for path in chosen.out.rglob("*") if path.is_file())
     print(f"{chosen.out}: {size:,} bytes")
 

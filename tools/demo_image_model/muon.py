@@ -1,7 +1,8 @@
-"""Muon for the hidden weights, AdamW for the rest: about twice the progress per step of AdamW alone.
+"""Muon for the hidden weights, AdamW for the rest: about twice AdamW's progress per step.
 
-Muon (Jordan et al., 2024) makes each weight's momentum nearly orthogonal before it is applied; the
-scale that lets one learning rate serve both optimizers is Liu et al.'s (2025), 0.2 sqrt(larger side).
+Muon (Jordan et al., 2024) makes each weight's momentum nearly orthogonal before it is applied;
+the scale that lets one learning rate serve both optimizers, 0.2 sqrt(larger side), is that of
+Liu et al. (2025).
 """
 
 from collections.abc import Iterable
@@ -26,7 +27,7 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
 
 
 class Muon:
-    """Steps over named weights; gradients are read from them. A learning rate is given each step."""
+    """Steps over named weights, whose gradients it reads and clears."""
 
     def __init__(self, named: Iterable[tuple[str, torch.nn.Parameter]]) -> None:
         rest: list[torch.nn.Parameter] = []
