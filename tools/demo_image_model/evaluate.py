@@ -1,6 +1,7 @@
 """Makes a picture for each of the 200 held-out captions and has `check.py` judge it."""
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def main() -> None:
     options.add_argument("--failures", action="store_true")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--every", type=int, default=1, help="only each n-th caption")
+    options.add_argument("--at-least", type=float, default=0.0, help="exit 1 below this rate")
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     pipeline = DiffusionPipeline.from_pretrained(chosen.model)
@@ -60,6 +62,7 @@ def main() -> None:
         pipeline(one.caption, num_inference_steps=chosen.steps, guidance_scale=chosen.guidance)
     print(f"{(time.monotonic() - begun) / 5:.2f} s per picture, {chosen.steps} steps, "
           f"{chosen.threads} threads")  # fmt: skip
+    sys.exit(0 if sum(right) / len(right) >= chosen.at_least else 1)
 
 
 if __name__ == "__main__":
