@@ -139,10 +139,16 @@ def is_held_out(key: Key) -> bool:
 
 
 def may_train(meaning: Meaning) -> bool:
-    """Whether the meaning, and where its things really stand, is free of held-out combinations."""
+    """Whether the meaning, and where its things really stand, is free of held-out combinations.
+
+    Nor does training show the opposite of a held-out relation: of a red circle, held out above
+    others, pictures that have it below would teach that red circles always stand there.
+    """
     shown = keys(meaning)
-    if isinstance(meaning, Pair) and meaning.relation == "beside":
-        shown += keys(Pair(meaning.first, meaning.order, meaning.second))
+    if isinstance(meaning, Pair):
+        if meaning.relation == "beside":
+            shown += keys(Pair(meaning.first, meaning.order, meaning.second))
+        shown += [(colour, shape, INVERSE[relation]) for colour, shape, relation in shown]
     return not any(map(is_held_out, shown))
 
 

@@ -16,7 +16,7 @@ from captions import caption
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import AttnProcessor
 from draw import draw
-from meaning import Meaning, training_meaning
+from meaning import Group, Meaning, Pair, Placed, Scene, may_train, training_meaning
 from muon import Muon
 from parts import TOKENS, make_scheduler, make_text_encoder, make_unet, make_vae
 from torch.nn import functional
@@ -26,6 +26,8 @@ from words import END, START, make_tokenizer
 
 WARM_STEPS = 100
 NO_CAPTION = 0.1
+SHARES = {Pair: 50, Group: 17, Placed: 13, Scene: 20}
+"""How often each kind is trained on: pairs, the hardest, most."""
 Models = torch.nn.ModuleDict
 
 
@@ -66,11 +68,17 @@ class Batches:
         self._meanings, self._latents = pool
         self._tokenizer = tokenizer
         self._rng = random.Random(seed)
+        kinds: dict[type[Meaning], list[int]] = {kind: [] for kind in SHARES}
+        for at, meaning in enumerate(self._meanings):
+            if may_train(meaning):
+                kinds[type(meaning)].append(at)
+        self._kinds = list(kinds.values())
 
     def next(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         """`size` latents and their tokens; some captions are empty, for guidance."""
         rng = self._rng
-        chosen = rng.choices(range(len(self._meanings)), k=size)
+        kinds = rng.choices(self._kinds, list(SHARES.values()), k=size)
+        chosen = [rng.choice(kind) for kind in kinds]
         texts = [
             "" if rng.random() < NO_CAPTION else caption(self._meanings[at], rng) for at in chosen
         ]
