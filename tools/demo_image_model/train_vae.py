@@ -7,6 +7,7 @@ import argparse
 import math
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,9 @@ class Run:
         self._chosen, self._device = chosen, device
         self._path = chosen.build / ("decoder.pt" if chosen.decoder_only else "vae.pt")
         self._step, self._seconds = 0, 0.0
+        self._pool = ThreadPoolExecutor(
+            chosen.threads, initializer=torch.set_num_threads, initargs=(1,)
+        )
         self._vae = make_vae().to(device, memory_format=torch.channels_last)
         if chosen.decoder_only:
             first = torch.load(chosen.build / "vae.pt", weights_only=True)
@@ -117,13 +121,21 @@ class Run:
             group["lr"] = self._chosen.rate * fall * min(1, (self._step + 1) / 50)
         pixels = to_tensor([picture(rng) for _ in range(BATCH)]).to(self._device)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        loss, square = loss_of(self._vae, pixels, self._chosen.decoder_only)
-        self._optimizer.zero_grad()
-        loss.backward()
+        shares = self._chosen.threads
+        losses, squares, slopes = zip(
+            *self._pool.map(self._slopes, pixels.chunk(shares)), strict=True
+        )
+        for weight, *found in zip(self._weights, *slopes, strict=True):
+            weight.grad = sum(found[1:], start=found[0]).div_(shares)
         torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
         self._optimizer.step()
         self._step += 1
-        return loss.item(), square.item()
+        return sum(losses) / shares, sum(squares) / shares
+
+    def _slopes(self, pixels: torch.Tensor) -> tuple[float, float, tuple[torch.Tensor, ...]]:
+        """One thread's share of a batch."""
+        loss, square = loss_of(self._vae, pixels, self._chosen.decoder_only)
+        return loss.item(), square.item(), torch.autograd.grad(loss, self._weights)
 
     def _keep(self, seconds: float) -> None:
         """Write the checkpoint whole, so that an interruption leaves the one before."""
