@@ -34,7 +34,7 @@ class Muon:
         self._groups: dict[tuple[int, int], list[torch.nn.Parameter]] = {}
         self._momentum: dict[tuple[int, int], torch.Tensor] = {}
         for name, weight in named:
-            if weight.ndim < 2 or "embedding" in name or "unet.conv_" in name:
+            if weight.ndim < 2 or "embedding" in name or "conv_in" in name or "conv_out" in name:
                 rest.append(weight)
             else:
                 shape = (weight.shape[0], weight[0].numel())

@@ -15,6 +15,7 @@ import torch
 from diffusers import AutoencoderKL
 from draw import draw
 from meaning import COLOURS, training_meaning
+from muon import Muon
 from parts import make_vae
 from PIL import Image
 from torch.nn import functional
@@ -92,10 +93,9 @@ class Run:
             first = torch.load(chosen.build / "vae.pt", weights_only=True)
             self._vae.load_state_dict(first["vae"])
             self._vae.encoder.requires_grad_(False)
-        self._weights = [one for one in self._vae.parameters() if one.requires_grad]
-        self._optimizer = torch.optim.AdamW(
-            self._weights, chosen.rate, betas=(0.9, 0.99), weight_decay=1e-4
-        )
+        named = [pair for pair in self._vae.named_parameters() if pair[1].requires_grad]
+        self._weights = [weight for _, weight in named]
+        self._optimizer = Muon(named)
         if self._path.exists():
             kept = torch.load(self._path, weights_only=True)
             self._vae.load_state_dict(kept["vae"])
@@ -117,8 +117,6 @@ class Run:
 
     def _one(self, rng: random.Random, done: float) -> tuple[float, float]:
         fall = 0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._chosen.rate * fall * min(1, (self._step + 1) / 50)
         pixels = to_tensor([picture(rng) for _ in range(BATCH)]).to(self._device)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         shares = self._chosen.threads
@@ -128,7 +126,7 @@ class Run:
         for weight, *found in zip(self._weights, *slopes, strict=True):
             weight.grad = sum(found[1:], start=found[0]).div_(shares)
         torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
-        self._optimizer.step()
+        self._optimizer.step(self._chosen.rate * fall * min(1, (self._step + 1) / 50))
         self._step += 1
         return sum(losses) / shares, sum(squares) / shares
 
