@@ -5,8 +5,6 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 TOKENS = 32
 WIDTH = 128
-LATENT_RANGE = 9.0
-"""No scaled latent of a drawn picture is larger."""
 
 
 def make_vae() -> AutoencoderKL:
@@ -69,7 +67,7 @@ def make_scheduler() -> DDIMScheduler:
         prediction_type="v_prediction",
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
-        clip_sample=True,  # keeps flat colours flat under strong guidance
-        clip_sample_range=LATENT_RANGE,
+        clip_sample=False,
+        steps_offset=1,  # unused with trailing timesteps, but the pipeline warns of any other
         set_alpha_to_one=True,
     )
