@@ -30,6 +30,13 @@ def difference(one: Picture.Image, other: Picture.Image) -> float:
     return sum(ImageStat.Stat(ImageChops.difference(one, other)).mean) / 3
 
 
+async def test_it_draws_as_it_was_judged_unless_told_otherwise():
+    async with asyncio.timeout(100), painter(None) as engine:
+        run = await drawn(engine, ask("three green triangles", steps=None))
+    assert run.images[0].made_with["steps"] == 25
+    assert run.images[0].made_with["guidance_scale"] == 3.0
+
+
 async def test_it_draws_and_starts_from_a_picture_as_far_as_it_is_told():
     async with asyncio.timeout(100), painter(None) as engine:
         (card,) = await engine.models()
