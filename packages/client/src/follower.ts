@@ -29,7 +29,9 @@ export class Follower<T> {
   #lostAt: number | undefined;
   #wait: number;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #readingSince = 0;
+  #reading = false;
+  #reads = 0;
+  #silent = false;
   /** What was read before the damage that came right behind it. */
   #damage: unknown;
 
@@ -43,8 +45,11 @@ export class Follower<T> {
   async next(signal: AbortSignal | undefined): Promise<T[] | undefined> {
     if (signal === undefined) return this.#next(undefined);
     const stop = (): void => this.close(signal.reason);
-    if (signal.aborted) stop();
-    else signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) {
+      stop();
+      throw signal.reason;
+    }
+    signal.addEventListener("abort", stop, { once: true });
     try {
       return await this.#next(signal);
     } catch (error) {
@@ -66,39 +71,35 @@ export class Follower<T> {
     const found: T[] = [];
     while (!this.#source.finished) {
       try {
-        signal?.throwIfAborted();
         if (this.#damage !== undefined) throw this.#damage;
-        const bytes = await this.#read(closing);
-        this.#feed(bytes, found);
+        const reader = this.#reader ?? (await this.#connect(closing));
+        this.#reading = true;
+        const { done, value } = await reader.read();
+        this.#reading = false;
+        if (done) throw this.#ended();
+        this.#reads++;
+        this.#feed(value, found);
         if (this.#source.finished) this.#finish();
         if (found.length > 0) return found;
       } catch (error) {
+        // What a reset is told as differs by platform.
+        const trouble = this.#reading ? broken(error) : error;
+        this.#reading = false;
         this.#damage = undefined;
         this.#drop();
         if (closing.aborted) {
           if (signal?.aborted) throw signal.reason;
           return undefined;
         }
-        await this.#recover(error, closing);
+        await this.#recover(trouble, closing);
       }
     }
     return undefined;
   }
 
-  async #read(closing: AbortSignal): Promise<Uint8Array> {
-    this.#reader ??= await this.#connect(closing);
-    this.#readingSince = performance.now();
-    const { done, value } = await this.#reader.read().catch((error: unknown) => {
-      // A reset, in words that differ by platform.
-      throw broken(error);
-    });
-    if (done) {
-      const silent = performance.now() - this.#readingSince >= this.#connection.silence;
-      const how = silent ? "was silent for too long" : "was closed before the stream's end";
-      throw new ConnectionLostError(`the connection ${how}`);
-    }
-    this.#readingSince = 0;
-    return value;
+  #ended(): ConnectionLostError {
+    const how = this.#silent ? "was silent for too long" : "was closed before the stream's end";
+    return new ConnectionLostError(`the connection ${how}`);
   }
 
   /** What is whole is given out, even where what follows is damaged. */
@@ -126,20 +127,25 @@ export class Follower<T> {
     }
     this.#decoder = new SseDecoder({ strict: this.#source.strict });
     this.#comments = 0;
-    this.#readingSince = 0;
+    this.#reader = reader;
     this.#watch(reader);
     return reader;
   }
 
-  /** One timer a connection, not one a read; a reader that takes its time is not silent. */
+  /** One timer a connection and no clock a read; a caller that takes its time is not silence. */
   #watch(reader: ReadableStreamDefaultReader<Uint8Array>): void {
-    const { silence } = this.#connection;
+    const step = this.#connection.silence / 4;
+    let reads = this.#reads;
+    let quiet = 0;
+    this.#silent = false;
     const look = (): void => {
-      const silent = this.#readingSince === 0 ? 0 : performance.now() - this.#readingSince;
-      if (silent >= silence) reader.cancel().catch(() => undefined);
-      else this.#timer = setTimeout(look, silence - silent);
+      quiet = this.#reading && reads === this.#reads ? quiet + 1 : 0;
+      reads = this.#reads;
+      this.#silent = quiet > 4;
+      if (this.#silent) reader.cancel().catch(() => undefined);
+      else this.#timer = setTimeout(look, step);
     };
-    this.#timer = setTimeout(look, silence);
+    this.#timer = setTimeout(look, step);
   }
 
   /** The last event has come: lets the answer end by itself, so that the connection can be reused. */

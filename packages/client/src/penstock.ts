@@ -98,7 +98,11 @@ export class Penstock {
       body: { ...bodyOf(question), stream: true },
     });
     // It is kept open until the stream is followed: until then it is the run's only reader.
-    const followed = (): void => void response.body?.cancel().catch(() => undefined);
+    let body = response.body;
+    const followed = (): void => {
+      body?.cancel().catch(() => undefined);
+      body = null;
+    };
     const id = response.headers.get("Penstock-Stream");
     if (id === null) {
       followed();

@@ -1,7 +1,7 @@
 /** A stream in the caller's hands. */
 
 import type { Connection } from "./connection.js";
-import { PenstockError, StreamFailedError } from "./errors.js";
+import { StreamFailedError } from "./errors.js";
 import { Folder, type Result, type StreamEvent, TypedSource } from "./events.js";
 import { Follower } from "./follower.js";
 import type { StreamCancelled } from "./schema.js";
@@ -42,7 +42,7 @@ export class Stream implements AsyncIterable<StreamEvent, void, undefined> {
   #batch: StreamEvent[] = [];
   #at = 0;
   #ended = false;
-  #unfollowed = true;
+  #release: () => void = () => undefined;
   #unlink: () => void = () => undefined;
 
   /** @internal */
@@ -118,7 +118,7 @@ export class Stream implements AsyncIterable<StreamEvent, void, undefined> {
 
   #next(): Promise<IteratorResult<StreamEvent, void>> {
     const event = this.#batch[this.#at];
-    if (event === undefined) return this.#fill();
+    if (event === undefined || this.#options.signal?.aborted) return this.#fill();
     return Promise.resolve({ done: false, value: this.#give(event) });
   }
 
@@ -137,26 +137,24 @@ export class Stream implements AsyncIterable<StreamEvent, void, undefined> {
     this.#batch = [];
     this.#at = 0;
     const { signal } = this.#options;
-    signal?.throwIfAborted();
-    const beginning = await sooner(this.#beginning, signal);
-    if (this.#follower === undefined) {
-      const { speed } = this.#options;
-      const source = new TypedSource(this.#connection, beginning.id, this.#seq, speed);
-      this.#follower = new Follower(this.#connection, source);
-    }
+    const follower = this.#follower ?? (await this.#follow());
     try {
-      const batch = await this.#follower.next(signal);
-      if (batch === undefined) return { done: true, value: undefined };
+      const batch = await follower.next(signal);
+      const first = batch?.[0];
+      if (batch === undefined || first === undefined) return { done: true, value: undefined };
       this.#batch = batch;
+      return { done: false, value: this.#give(first) };
     } finally {
-      if (this.#unfollowed) {
-        this.#unfollowed = false;
-        beginning.followed();
-      }
+      this.#release();
     }
-    const first = this.#batch[0];
-    if (first === undefined) throw new PenstockError("a batch was empty");
-    return { done: false, value: this.#give(first) };
+  }
+
+  async #follow(): Promise<Follower<StreamEvent>> {
+    const { signal, speed } = this.#options;
+    const { id, followed } = await sooner(this.#beginning, signal);
+    const source = new TypedSource(this.#connection, id, this.#seq, speed);
+    this.#release = followed;
+    return (this.#follower = new Follower(this.#connection, source));
   }
 
   /** Also where the server has not answered yet: a run that nobody wants any more is stopped. */

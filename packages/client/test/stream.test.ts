@@ -145,6 +145,16 @@ test("an abort of a resumed stream ends the reading, not the run", async () => {
   await run.cancel();
 });
 
+test("an abort counts at once, whatever has been read already", async () => {
+  const aborting = new AbortController();
+  const stream = penstock.resume(long.id, { signal: aborting.signal });
+  const reading = (async () => {
+    for await (const event of stream) if (event.seq === 5) aborting.abort(new Error("enough"));
+  })();
+  await expect(reading).rejects.toThrow("enough");
+  expect(stream.seq).toBe(5);
+});
+
 test("two watchers see the same", async () => {
   const run = penstock.stream({ model: "slow", messages: ASKED });
   const other = penstock.resume(await run.started);
