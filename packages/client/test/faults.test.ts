@@ -7,7 +7,11 @@ const proxy = inject("proxy");
 const url = inject("url");
 const long = inject("long");
 const FAULTS = ["drop", "cut", "reset", "stall", "dribble", "garble"];
-const PATIENT = { silence: 400, firstWait: 1, longestWait: 20, patience: 20_000 };
+/** Silence is short only where it is what is tested: a busy machine is silent too. */
+const patient = (fault: string) => ({
+  silence: fault === "stall" ? 400 : 20_000,
+  ...{ firstWait: 1, longestWait: 20, patience: 20_000 },
+});
 const browser = "document" in globalThis;
 const ABREAST = browser ? 4 : 40; // A browser has six connections to a host.
 let nonces = 0;
@@ -19,7 +23,8 @@ function behind(fault: string, at: number): string {
 /** That the fault was there: it cost one connection more, but where bytes only came slowly. */
 async function proveFault(address: string, fault: string): Promise<void> {
   const asked = await (await fetch(`${proxy}/asked/${address.split("/").at(-1)}`)).text();
-  expect([address, asked]).toEqual([address, fault === "dribble" ? "1" : "2"]);
+  if (fault === "stall") expect(Number(asked)).toBeGreaterThan(1);
+  else expect([address, asked]).toEqual([address, fault === "dribble" ? "1" : "2"]);
 }
 
 /** Calls `work` for each number below `count`, some at a time. */
@@ -45,7 +50,7 @@ test.each(FAULTS)("a typed stream: %s", async (fault) => {
   let read = 0;
   await each(long.events, step, async (at) => {
     const address = behind(fault, at);
-    const stream = new Penstock({ url: address, ...PATIENT }).resume(long.id);
+    const stream = new Penstock({ url: address, ...patient(fault) }).resume(long.id);
     let text = "";
     let last = 0;
     for await (const event of stream) {
@@ -65,7 +70,7 @@ test.each(FAULTS)("the session chat: %s", async (fault) => {
   const work = async (at: number): Promise<void> => {
     const told = { text: "", completed: 0, errors: [] as Error[] };
     const address = behind(fault, at);
-    const api = createLlmAPI({ url: address, ...PATIENT });
+    const api = createLlmAPI({ url: address, ...patient(fault) });
     await api.chatStream(
       { model: "long", messages: [{ role: "user", content: "?" }] },
       (chunk) => (told.text += chunk),
@@ -81,7 +86,7 @@ test.each(FAULTS)("the session chat: %s", async (fault) => {
 
 test("a stream that begins behind a bad connection", async () => {
   for (const fault of FAULTS) {
-    const penstock = new Penstock({ url: behind(fault, 3), ...PATIENT });
+    const penstock = new Penstock({ url: behind(fault, 3), ...patient(fault) });
     const { text } = await penstock.generate({ model: "long", messages: [{ role: "user", content: "?" }] });
     expect([fault, text]).toEqual([fault, long.text]);
   }
@@ -91,7 +96,7 @@ test("a live stream is taken up while it runs", async () => {
   const begun = new Penstock(url).stream({ model: "slow", messages: [{ role: "user", content: "?" }] });
   const id = await begun.started;
   const seqs: number[] = [];
-  for await (const event of new Penstock({ url: behind("reset", 9), ...PATIENT }).resume(id)) {
+  for await (const event of new Penstock({ url: behind("reset", 9), ...patient("reset") }).resume(id)) {
     if (seqs.push(event.seq) === 20) break;
   }
   expect(seqs).toEqual(Array.from({ length: 20 }, (_, n) => n + 1));
