@@ -77,7 +77,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         yield serving
 
 
-def run(command: Sequence[str | Path], seconds: float, **more: str) -> str:
+def run(command: Sequence[object], seconds: float, **more: str) -> str:
     """A tool in the package's folder; what it printed."""
     environment = {
         "PATH": f"{NODE.parent}:{os.environ['PATH']}",
@@ -85,7 +85,12 @@ def run(command: Sequence[str | Path], seconds: float, **more: str) -> str:
         **more,
     }
     done = subprocess.run(
-        command, cwd=CLIENT, env=environment, timeout=seconds, capture_output=True, text=True
+        [str(word) for word in command],
+        cwd=CLIENT,
+        env=environment,
+        timeout=seconds,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]
     return done.stdout
@@ -189,15 +194,14 @@ async def test_the_react_page_works(server: Serving, built: Path, tmp_path: Path
     with folder_served(folder / "dist") as url:
         async with chromium(tmp_path / "profile") as page:
             await page.open(url)
+            await page.until("document.querySelector('#ask')")
             await page.run("document.querySelector('#ask').click()")
             await page.until("document.querySelector('#status').innerText === 'done'")
             answer = await page.run("document.querySelector('#answer').innerText")
             assert answer
-            await page.run("location.reload()")
-            await page.until(
-                "document.querySelector('#status')?.innerText === 'done' && "
-                "document.querySelector('#answer').innerText.length > 0"
-            )
+            await page.run("window.old = true, location.reload()")
+            await page.until("!window.old && document.querySelector('#status')")
+            await page.until("document.querySelector('#status').innerText === 'done'")
             assert await page.run("document.querySelector('#answer').innerText") == answer
             await page.run("document.querySelector('#say').click()")
             await page.until("document.querySelector('#response').innerText.length > 0")
