@@ -1,7 +1,7 @@
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
 
-const everywhere = ["test/{sse,vectors,stream,portal,faults,readable}.test.ts"];
+const everywhere = ["test/{sse,vectors,typed,stream,portal,faults}.test.ts"];
 const flags = [
   "--no-sandbox",
   "--disable-gpu",

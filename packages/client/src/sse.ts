@@ -184,9 +184,10 @@ export function readEvents(
   const reader = body.getReader();
   let batch: ServerSentEvent[] = [];
   let at = 0;
+  let filling: Promise<Next> | undefined;
   const close = (): void => void reader.cancel().catch(() => undefined);
 
-  const fill = (): Promise<Next> => reader.read().then(take);
+  const read = (): Promise<Next> => reader.read().then(take);
   const take = ({ done, value }: ReadableStreamReadResult<Uint8Array>): Next | Promise<Next> => {
     if (done) return { done: true, value: undefined };
     try {
@@ -196,7 +197,15 @@ export function readEvents(
       throw error;
     }
     at = 1;
-    return batch[0] === undefined ? fill() : { done: false, value: batch[0] };
+    return batch[0] === undefined ? read() : { done: false, value: batch[0] };
+  };
+  // Whoever asks twice at once is answered in turn.
+  const fill = (): Promise<Next> => {
+    if (filling) return filling.then(() => events.next());
+    const done = (): void => void (filling = undefined);
+    filling = read();
+    filling.then(done, done);
+    return filling;
   };
 
   // By hand and not as a generator: what a read brought costs one promise an event, not four.

@@ -42,6 +42,7 @@ export class Stream implements AsyncIterable<StreamEvent, void, undefined> {
   #batch: StreamEvent[] = [];
   #at = 0;
   #ended = false;
+  #filling: Promise<IteratorResult<StreamEvent, void>> | undefined;
   #release: () => void = () => undefined;
   #unlink: () => void = () => undefined;
 
@@ -132,7 +133,14 @@ export class Stream implements AsyncIterable<StreamEvent, void, undefined> {
     return event;
   }
 
-  async #fill(): Promise<IteratorResult<StreamEvent, void>> {
+  /** Whoever asks twice at once is answered in turn. */
+  #fill(): Promise<IteratorResult<StreamEvent, void>> {
+    if (this.#filling) return this.#filling.then(() => this.#next());
+    const filling = this.#filled().finally(() => (this.#filling = undefined));
+    return (this.#filling = filling);
+  }
+
+  async #filled(): Promise<IteratorResult<StreamEvent, void>> {
     if (this.#ended) return { done: true, value: undefined };
     this.#batch = [];
     this.#at = 0;

@@ -54,3 +54,17 @@ test("leaving the loop cancels the body", async () => {
   }
   expect(cancelled).toBe(true);
 });
+
+test("whoever asks many times at once gets every event, in turn", async () => {
+  const pieces = ["data: 1\n\ndata: 2\n\n", "data: 3\n\n", ": ping\n\n", "data: 4\n\n"];
+  const body = new ReadableStream<Uint8Array>({
+    pull: (controller) => {
+      const piece = pieces.shift();
+      if (piece === undefined) controller.close();
+      else controller.enqueue(bytes(piece));
+    },
+  });
+  const events = readEvents(body);
+  const found = await Promise.all(Array.from({ length: 6 }, () => events.next()));
+  expect(found.map(({ value }) => value?.data)).toEqual(["1", "2", "3", "4", undefined, undefined]);
+});
