@@ -42,8 +42,11 @@ export class Follower<T> {
   }
 
   /** The next events, at least one; `undefined` at the end. Not to be called twice at once. */
-  async next(signal: AbortSignal | undefined): Promise<T[] | undefined> {
-    if (signal === undefined) return this.#next(undefined);
+  next(signal: AbortSignal | undefined): Promise<T[] | undefined> {
+    return signal === undefined ? this.#next(undefined) : this.#unlessAborted(signal);
+  }
+
+  async #unlessAborted(signal: AbortSignal): Promise<T[] | undefined> {
     const stop = (): void => this.close(signal.reason);
     if (signal.aborted) {
       stop();

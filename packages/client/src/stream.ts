@@ -133,29 +133,36 @@ export class Stream implements AsyncIterable<StreamEvent, void, undefined> {
     return event;
   }
 
-  /** Whoever asks twice at once is answered in turn. */
+  /** Whoever asks twice at once is answered in turn. By hand: this runs once a read. */
   #fill(): Promise<IteratorResult<StreamEvent, void>> {
-    if (this.#filling) return this.#filling.then(() => this.#next());
-    const filling = this.#filled().finally(() => (this.#filling = undefined));
-    return (this.#filling = filling);
-  }
-
-  async #filled(): Promise<IteratorResult<StreamEvent, void>> {
-    if (this.#ended) return { done: true, value: undefined };
+    if (this.#filling) {
+      const then = (): Promise<IteratorResult<StreamEvent, void>> => this.#next();
+      return this.#filling.then(then, then);
+    }
+    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
     this.#batch = [];
     this.#at = 0;
     const { signal } = this.#options;
-    const follower = this.#follower ?? (await this.#follow());
-    try {
-      const batch = await follower.next(signal);
-      const first = batch?.[0];
-      if (batch === undefined || first === undefined) return { done: true, value: undefined };
-      this.#batch = batch;
-      return { done: false, value: this.#give(first) };
-    } finally {
-      this.#release();
-    }
+    const batch = this.#follower
+      ? this.#follower.next(signal)
+      : this.#follow().then((follower) => follower.next(signal));
+    return (this.#filling = batch.then(this.#took, this.#failed));
   }
+
+  readonly #took = (batch: StreamEvent[] | undefined): IteratorResult<StreamEvent, void> => {
+    this.#filling = undefined;
+    this.#release();
+    const first = batch?.[0];
+    if (batch === undefined || first === undefined) return { done: true, value: undefined };
+    this.#batch = batch;
+    return { done: false, value: this.#give(first) };
+  };
+
+  readonly #failed = (error: unknown): never => {
+    this.#filling = undefined;
+    this.#release();
+    throw error;
+  };
 
   async #follow(): Promise<Follower<StreamEvent>> {
     const { signal, speed } = this.#options;
