@@ -146,7 +146,7 @@ export class LlmAPI {
       await read(source, follower, told, heard);
     } catch (error) {
       source.stop();
-      if (told.signal?.aborted) return heard.text;
+      if (stopped(told.signal)) return heard.text;
       if (!told.onError) throw error;
       told.onError(error instanceof Error ? error : new Error(String(error)));
       return heard.text;
@@ -190,6 +190,11 @@ async function read(
       }
     }
   }
+}
+
+/** Whether somebody pressed the button. `AbortSignal.timeout` is nobody: that is an error. */
+function stopped(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true && (signal.reason as Error | undefined)?.name !== "TimeoutError";
 }
 
 /** The functions, for a server of one's choice. Its default is the page's own, with its token. */

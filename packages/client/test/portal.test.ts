@@ -171,6 +171,15 @@ test("an abort before the answer is none either", async () => {
   expect(told).toMatchObject({ chunks: [], completed: 0, errors: [] });
 });
 
+test("a time that is up is an error", async () => {
+  const told = listener();
+  const asked = { model: "slow", messages: ASKED };
+  const text = await api.chatStream(asked, ...told.callbacks, AbortSignal.timeout(300));
+  expect(told.completed).toBe(0);
+  expect(told.errors.map(({ name }) => name)).toEqual(["TimeoutError"]);
+  expect(text).toBe(told.chunks.join(""));
+});
+
 test("what onChunk throws is told to onError, once", async () => {
   const told = listener();
   const [, ...rest] = told.callbacks;
