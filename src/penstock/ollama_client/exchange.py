@@ -148,6 +148,7 @@ class Exchange:
             yield data
         if self._response.length:
             raise cut(f"{self._response.length} bytes are missing", self.status)
+        self._response.read()  # nothing: `read1` does not note that a body of known length is over
 
     def refusal(self) -> bytes:
         """The body of an answer that is none, as far as it is of use."""

@@ -5,6 +5,7 @@ import select
 import socket
 import ssl
 import threading
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -35,6 +36,8 @@ class Pool:
         self._used: set[Link] = set()
         self._tls: ssl.SSLContext | None = None
         self.closings = 0
+        # A program that ends, or drops its client, without closing it leaves no socket behind.
+        weakref.finalize(self, _destroy, self._idle)
 
     def ask(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, clock: Clock
@@ -43,7 +46,7 @@ class Pool:
 
         A request is sent once: where that went wrong, nobody knows whether it was carried out.
         """
-        parts = urlsplit(url)
+        parts = _split(url)
         link = self._link(parts, url, clock)
         try:
             target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
@@ -77,7 +80,7 @@ class Pool:
             link.wire.destroy()
 
     def _link(self, parts: SplitResult, url: str, clock: Clock) -> Link:
-        key = _key(parts, url)
+        key = (parts.scheme, parts.hostname or "", parts.port)
         link = self._waiting(key) or self._open(parts, key, url, clock)
         with self._lock:
             self._used.add(link)
@@ -135,15 +138,22 @@ class Pool:
         link.wire.destroy()
 
 
-def _key(parts: SplitResult, url: str) -> Key:
+def _split(url: str) -> SplitResult:
     try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == -1:
-        text = f"config.url: {url!r} is no address; it looks like http://HOST:PORT/api/generate"
-        raise TroubleError("bad", InvalidRequestError(text, param="config.url"))
-    return parts.scheme, parts.hostname, port
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
+        reason = "no address"
+    except ValueError as error:
+        reason = str(error)
+    text = f"config.url: {url!r}: {reason}; it looks like http://HOST:PORT/api/generate"
+    raise TroubleError("bad", InvalidRequestError(text, param="config.url"))
+
+
+def _destroy(idle: dict[Key, deque[tuple[float, Link]]]) -> None:
+    for links in idle.values():
+        for _, link in links:
+            link.wire.destroy()
 
 
 def _readable(found: socket.socket) -> bool:
