@@ -64,28 +64,32 @@ class Proxy:
             far.shutdown(socket.SHUT_RDWR)
 
     def _tell(self, near: socket.socket, far: socket.socket, what: Fault, left: int) -> None:
-        with contextlib.suppress(OSError), near, far:
-            while data := far.recv(65536):
-                if what == "dribble":
-                    for n in range(len(data)):
-                        near.sendall(data[n : n + 1])
-                    continue
-                if what == "none" or len(data) < left:
-                    near.sendall(data)
-                    left -= len(data)
-                    continue
-                near.sendall(data[:left])
-                if what == "garble":
-                    near.sendall(b"\x00" * (len(data) - left))
-                    left = 1 << 40
-                    continue
-                if what == "stall":
-                    while far.recv(65536):
-                        pass
-                if what == "reset":
-                    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    near.close()
-                else:
-                    near.shutdown(socket.SHUT_RDWR)
-                far.shutdown(socket.SHUT_RDWR)
-                return
+        with contextlib.suppress(OSError):
+            self._pass_on(near, far, what, left)
+        # The other thread is in `recv`: while it is, closing alone would tell nobody.
+        for one in (near, far):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RD if what == "reset" else socket.SHUT_RDWR)
+            one.close()
+
+    def _pass_on(self, near: socket.socket, far: socket.socket, what: Fault, left: int) -> None:
+        while data := far.recv(65536):
+            if what == "dribble":
+                for n in range(len(data)):
+                    near.sendall(data[n : n + 1])
+                continue
+            if what == "none" or len(data) < left:
+                near.sendall(data)
+                left -= len(data)
+                continue
+            near.sendall(data[:left])
+            if what == "garble":
+                near.sendall(b"\x00" * (len(data) - left))
+                left = 1 << 40
+                continue
+            if what == "stall":
+                while far.recv(65536):
+                    pass
+            if what == "reset":
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return

@@ -213,22 +213,25 @@ def test_a_run_that_the_server_stops_is_not_whole(tmp_path: Path):
 
 def test_a_failure_in_the_stream_is_the_end(tmp_path: Path):
     upstream = Upstream([[SSE_HEAD, said("one "), said("two"), "reset"]])
-    with closing(upstream), serve(tmp_path, behind(upstream)) as serving:
-        with OllamaClient(config_of(serving)) as client:
-            found = client.generate("Go", stream=True)
-            assert (found.text, found.success) == ("one two", False)
-            assert found.error
-            *chunks, last = client.generate_stream("Go")
-            assert "".join(chunk.text for chunk in chunks) == "one two"
-            assert last == StreamChunk("", True, found.error)
-            llm = LLMClient(config_of(serving))
-            texts = []
-            with pytest.raises(GatewayError, match=".") as caught:
-                for text in llm.generate_stream([{"role": "user", "content": "Go"}]):
-                    texts.append(text)
-            llm.close()
-            assert "".join(texts) == "one two"
-            assert caught.value.message == found.error
+    with (
+        closing(upstream),
+        serve(tmp_path, behind(upstream)) as serving,
+        OllamaClient(config_of(serving)) as client,
+    ):
+        found = client.generate("Go", stream=True)
+        assert (found.text, found.success) == ("one two", False)
+        assert found.error
+        *chunks, last = client.generate_stream("Go")
+        assert "".join(chunk.text for chunk in chunks) == "one two"
+        assert last == StreamChunk("", True, found.error)
+        llm = LLMClient(config_of(serving))
+        texts = []
+        with pytest.raises(GatewayError) as caught:
+            for text in llm.generate_stream([{"role": "user", "content": "Go"}]):
+                texts.append(text)
+        llm.close()
+        assert "".join(texts) == "one two"
+        assert caught.value.message == found.error
 
 
 # ── leaving ──────────────────────────────────────────────────────────────────────────────────────
