@@ -146,6 +146,8 @@ class Exchange:
         """The body as it comes. Raises `TroubleError` where it breaks off."""
         while data := self._read():
             yield data
+        if self._link.wire.shut:
+            raise closed()
         if self._response.length:
             raise cut(f"{self._response.length} bytes are missing", self.status)
         self._response.read()  # nothing: `read1` does not note that a body of known length is over

@@ -3,6 +3,7 @@
 "not found" is said of a model that isn't there; both "timeout" and "timed out" of every timeout.
 """
 
+import ssl
 from typing import Final, Literal
 
 import msgspec
@@ -62,7 +63,9 @@ def unreachable(url: str, error: BaseException) -> TroubleError:
     """No connection could be made: nothing was sent."""
     reason = str(error) or type(error).__name__
     text = f"Cannot connect to Ollama. Is it running? (No connection to {url}: {reason})"
-    return TroubleError("unreachable", UnavailableError(text))
+    # A certificate does not get better by asking again.
+    kind: Kind = "bad" if isinstance(error, ssl.SSLError) else "unreachable"
+    return TroubleError(kind, UnavailableError(text))
 
 
 def cut(reason: str, status: int | None = None) -> TroubleError:

@@ -106,13 +106,13 @@ def test_a_stall_in_the_middle_keeps_the_text():
 
 
 def test_signs_of_life_are_no_chunks():
-    spaces = [piece(b" "), 0.05] * 40
+    spaces: Script = [piece(b" "), 0.05] * 40
     with closing(Told([HEAD, line("one"), *spaces, DONE, END])) as told:
         assert both_words(told.chunks(0.5)[-1].error)
 
 
 def test_signs_of_life_keep_an_answer_in_one_piece_waiting():
-    spaces = [piece(b" "), 0.05] * 20
+    spaces: Script = [piece(b" "), 0.05] * 20
     body = piece(b'{"model":"tinyllama","response":"one two","done":true}')
     with closing(Told([JSON, *spaces, body, END])) as told:
         assert told.client.generate("Go", timeout=0.6) == ModelResponse("one two", True, None, 200)

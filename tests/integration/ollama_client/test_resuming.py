@@ -73,6 +73,18 @@ def test_a_connection_that_breaks_is_made_again(
         assert "".join(c.text for c in client.open_stream(stream.stream_id)) == whole
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("what", ["cut", "reset", "garble"])
+def test_a_connection_that_breaks_anywhere(server: Serving, whole: str, what: Fault):
+    with OllamaClient(OllamaConfig(f"{server.url}/api/generate", MODEL)) as client:
+        lines = len(list(client.generate_stream(ASKED, options=GREEDY)))
+    for after in range(300, 300 + 100 * lines, 31):  # a line has more than a hundred bytes
+        proxy = Proxy(server.port, [(what, after), ("none", 0)])
+        with closing(proxy), client_of(proxy) as client:
+            found = client.generate(ASKED, stream=True, options=GREEDY)
+        assert (found.text, found.error) == (whole, None), after
+
+
 def test_a_connection_that_goes_silent_is_made_again(
     server: Serving, whole: str, monkeypatch: pytest.MonkeyPatch
 ):
