@@ -1,0 +1,9 @@
+# "3. Check for done Flag", from the streaming guide 004_2b59f6b9ee5f5fdc.txt; only imports are changed.
+from given import client, prompt
+
+for chunk in client.generate_stream(prompt):
+    print(chunk.text, end='', flush=True)
+
+    if chunk.done:
+        print()  # Add newline
+        break  # Exit loop

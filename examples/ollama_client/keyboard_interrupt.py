@@ -1,0 +1,10 @@
+# "5. Handle Keyboard Interrupts", from the streaming guide 004_2b59f6b9ee5f5fdc.txt; only imports are changed.
+from given import client, prompt
+
+try:
+    for chunk in client.generate_stream(prompt):
+        print(chunk.text, end='', flush=True)
+        if chunk.done:
+            break
+except KeyboardInterrupt:
+    print("\n\nGeneration cancelled by user.")
