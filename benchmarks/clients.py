@@ -25,7 +25,8 @@ from benchmarks.paths import ROOT
 from benchmarks.processes import BenchError, free_ports, guarded, pinned
 from benchmarks.programs import Mock
 from benchmarks.results import Figure
-from penstock import AsyncClient, TextDelta
+from penstock import TextDelta
+from penstock.client.connection import Connection
 from penstock.core.request import Sampling
 
 CHUNKS: Final = 2000
@@ -43,7 +44,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 async def _penstock_async(url: str, stack: AsyncExitStack) -> ReadOne:
-    client = await stack.enter_async_context(AsyncClient(url, key="sk-test"))
+    client = await stack.enter_async_context(Connection(url, key="sk-test"))
     request = msgspec.structs.replace(REQUEST, sampling=Sampling(max_tokens=CHUNKS))
 
     async def read() -> int:

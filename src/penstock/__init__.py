@@ -18,13 +18,16 @@ from penstock.core.events import (
 )
 from penstock.core.folding import Reply, fold
 from penstock.core.messages import Message
-from penstock.core.request import Request
+from penstock.core.ports import Timeouts
+from penstock.core.request import Request, ToolSpec
 
 if TYPE_CHECKING:
     from penstock.client.aio import AsyncClient
+    from penstock.client.sync import Client
 
 __all__ = [
     "AsyncClient",
+    "Client",
     "Done",
     "Entry",
     "Event",
@@ -36,13 +39,15 @@ __all__ = [
     "Request",
     "Start",
     "TextDelta",
+    "Timeouts",
     "ToolCallDelta",
+    "ToolSpec",
     "Usage",
     "__version__",
     "fold",
 ]
 
-_LAZY = {"AsyncClient": "penstock.client.aio"}
+_LAZY = {"AsyncClient": "penstock.client.aio", "Client": "penstock.client.sync"}
 
 
 def __getattr__(name: str) -> object:

@@ -20,8 +20,8 @@ from penstock.core.events import (
     ToolCallDelta,
     Usage,
 )
-from penstock.core.messages import Message
-from penstock.core.request import Request
+from penstock.core.messages import ImagePart, Message, TextPart
+from penstock.core.request import ReplyFormat, Request, ToolChoice, ToolSpec
 from penstock.wire import json, sse
 from penstock.wire.lines import Lines
 
@@ -98,6 +98,7 @@ class _Chunk(msgspec.Struct):
 def body(request: Request, *, ask_usage: bool) -> dict[str, object]:
     """The body, its first keys in the order of the streaming demonstration."""
     sampling = request.sampling
+    choice = request.tool_choice
     values: dict[str, object] = {
         "model": request.model,
         "messages": [_message(message) for message in request.messages],
@@ -109,13 +110,47 @@ def body(request: Request, *, ask_usage: bool) -> dict[str, object]:
         "seed": sampling.seed,
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repeat_penalty": sampling.repeat_penalty,
+        "tools": [tool_body(tool) for tool in request.tools] or None,
+        "tool_choice": _choice(choice) if choice is not None else None,
+        "response_format": _format(request.reply_format) if request.reply_format else None,
+        "reasoning_effort": request.effort,
         "stream_options": {"include_usage": True} if ask_usage else None,
     }
     return {name: value for name, value in values.items() if value is not None}
 
 
+def tool_body(tool: ToolSpec) -> dict[str, object]:
+    """A tool as OpenAI's and Ollama's APIs take it."""
+    function: dict[str, object] = {"name": tool.name, "description": tool.description or ""}
+    if tool.parameters is not msgspec.UNSET:
+        function["parameters"] = tool.parameters
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _choice(choice: ToolChoice) -> object:
+    if choice.name is not None:
+        return {"type": "function", "function": {"name": choice.name}}
+    return choice.mode
+
+
+def _format(wanted: ReplyFormat) -> dict[str, object]:
+    if wanted.schema is msgspec.UNSET:
+        return {"type": "json_object"}
+    schema: dict[str, object] = {"name": wanted.name or "answer", "schema": wanted.schema}
+    if wanted.strict is not None:
+        schema["strict"] = wanted.strict
+    return {"type": "json_schema", "json_schema": schema}
+
+
 def _message(message: Message) -> dict[str, object]:
-    values: dict[str, object] = {"role": message.role, "content": message.text}
+    values: dict[str, object] = {"role": message.role, "content": _content(message)}
+    if message.name is not None:
+        values["name"] = message.name
     if message.tool_call_id is not None:
         values["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
@@ -128,6 +163,17 @@ def _message(message: Message) -> dict[str, object]:
             for call in message.tool_calls
         ]
     return values
+
+
+def _content(message: Message) -> object:
+    if not any(isinstance(part, ImagePart) for part in message.parts):
+        return message.text
+    return [
+        {"type": "text", "text": part.text}
+        if isinstance(part, TextPart)
+        else {"type": "image_url", "image_url": {"url": part.url}}
+        for part in message.parts
+    ]
 
 
 class Completion:
