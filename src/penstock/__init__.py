@@ -24,6 +24,7 @@ from penstock.core.request import Request, ToolSpec
 if TYPE_CHECKING:
     from penstock.client.aio import AsyncClient
     from penstock.client.sync import Client
+    from penstock.local import open  # noqa: A004
 
 __all__ = [
     "AsyncClient",
@@ -45,9 +46,14 @@ __all__ = [
     "Usage",
     "__version__",
     "fold",
+    "open",
 ]
 
-_LAZY = {"AsyncClient": "penstock.client.aio", "Client": "penstock.client.sync"}
+_LAZY = {
+    "AsyncClient": "penstock.client.aio",
+    "Client": "penstock.client.sync",
+    "open": "penstock.local",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -15,8 +15,9 @@ from penstock.client.steps import (
     Sleep,
     Step,
     Steps,
+    awaited,
 )
-from penstock.core.errors import GatewayError, UnavailableError
+from penstock.core.errors import UnavailableError
 
 T = TypeVar("T")
 
@@ -46,19 +47,7 @@ class AsyncHttp:
 
     async def run(self, steps: Steps[T]) -> T:
         """All steps of one piece of work; its value."""
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    found = await self._take(step)
-                except (GatewayError, SilenceError) as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(found)
-        except StopIteration as end:
-            return cast("T", end.value)
-        finally:
-            steps.close()
+        return await awaited(steps, self._take)
 
     async def close(self) -> None:
         """Closes every connection."""

@@ -21,10 +21,6 @@ _KNOWN: Final[Mapping[str, Callable[[Address], Server]]] = {
     "openai": Elsewhere,
     "ollama": Ollama,
 }
-    "penstock": Penstock,
-    "openai": Elsewhere,
-    "ollama": Ollama,
-}
 
 
 class _Health(msgspec.Struct):

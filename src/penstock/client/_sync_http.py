@@ -18,6 +18,7 @@ from penstock.client.steps import (
     Sleep,
     Step,
     Steps,
+    taken,
 )
 from penstock.core.errors import EngineTimeoutError, GatewayError, UnavailableError
 
@@ -80,19 +81,7 @@ class SyncHttp:
 
     def run(self, steps: Steps[T]) -> T:
         """All steps of one piece of work; its value."""
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    found = self._take(step)
-                except (GatewayError, SilenceError) as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(found)
-        except StopIteration as end:
-            return cast("T", end.value)
-        finally:
-            steps.close()
+        return taken(steps, self._take)
 
     def close(self) -> None:
         """Closes every idle connection; those in use are closed by who uses them."""

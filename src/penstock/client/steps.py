@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar, cast
 import msgspec
 
 from penstock.core.cards import ModelCard
+from penstock.core.errors import GatewayError
 from penstock.core.events import Blob, Entry, Seq
 from penstock.core.ports import StreamInfo
 from penstock.core.request import Request
@@ -82,6 +83,40 @@ def opening(step: Open) -> Steps[Opened]:
 def reading(opened: Opened, seconds: float) -> Steps[bytes]:
     """The next bytes."""
     return cast("bytes", (yield Read(opened, seconds)))
+
+
+async def awaited(steps: Steps[T], take: Callable[[Step], Awaitable[object]]) -> T:
+    """Takes all steps of one piece of work by awaiting each; its value."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                found = await take(step)
+            except (GatewayError, SilenceError) as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(found)
+    except StopIteration as end:
+        return cast("T", end.value)
+    finally:
+        steps.close()
+
+
+def taken(steps: Steps[T], take: Callable[[Step], object]) -> T:
+    """The same by calls that block."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                found = take(step)
+            except (GatewayError, SilenceError) as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(found)
+    except StopIteration as end:
+        return cast("T", end.value)
+    finally:
+        steps.close()
 
 
 class Source(Protocol):
