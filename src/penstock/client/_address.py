@@ -71,7 +71,7 @@ class Address:
     ) -> Steps[Opened]:
         """An answer whose status is 200. Raises what the server says against it."""
         sent = dict(headers)
-        if self.key is not None and url.startswith(self.root):
+        if self.key is not None and url.startswith(f"{self.root}/"):
             sent["Authorization"] = f"Bearer {self.key.reveal()}"
         if body is not None:
             sent["Content-Type"] = "application/json"

@@ -73,8 +73,9 @@ class Streaming:
         return self._ended
 
     def seek(self, seq: int) -> None:
-        """The next event is the one after `seq`; 0 is the beginning. Raises `ModalityError` where
-        streams are not kept.
+        """The next event is the one after `seq`; 0 is the beginning. Opens a closed stream again.
+
+        Raises `ModalityError` where streams are not kept.
         """
         if seq < 0:
             raise InvalidRequestError("seq counts from 1; 0 is the beginning", param="seq")
@@ -86,7 +87,7 @@ class Streaming:
         self._batch = iter(())
         self.seq = Seq(seq)
         self._sought = True
-        self._ended = False
+        self._ended = self._closed = False
         self._paced_from = None
 
     def _replayed(self, speed: float) -> Plan:
@@ -111,14 +112,22 @@ class Streaming:
 
     def _more(self) -> Steps[bool]:
         """Has the next batch at hand; false at the end."""
-        if self._ended or self._closed:
+        if self._ended:
             return False
+        if self._closed:
+            raise InvalidRequestError(
+                "the stream was closed before its end: `seek` opens it again, `result` has it whole"
+            )
         if self._source is None:
             yield from self._open()
         source = self._source
         if source is None:
             return False
-        entries = yield from source.take()
+        try:
+            entries = yield from source.take()
+        except GatewayError:
+            source.close()
+            raise
         self._taken = True
         if not entries:
             self._ended = True
@@ -185,6 +194,7 @@ class Streaming:
         if self.id:
             return (yield from self._plan.server.cancel(self.id))
         stopped = not self._ended and self._source is not None
+        self._ended = True
         self._close()
         return stopped
 

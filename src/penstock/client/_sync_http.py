@@ -65,6 +65,7 @@ class _Answer:
         if not self._open:
             return
         self._open = False
+        self._pool.used.discard(self)
         if self._response.isclosed() and self._connection.sock is not None:
             self._pool.keep(self._place, self._connection)
         else:
@@ -78,14 +79,17 @@ class SyncHttp:
     def __init__(self) -> None:
         self._idle: dict[Place, list[http.client.HTTPConnection]] = {}
         self._closed = False
+        self.used: set[_Answer] = set()
 
     def run(self, steps: Steps[T]) -> T:
         """All steps of one piece of work; its value."""
         return taken(steps, self._take)
 
     def close(self) -> None:
-        """Closes every idle connection; those in use are closed by who uses them."""
+        """Closes every connection."""
         self._closed = True
+        for answer in list(self.used):
+            answer.close()
         for connections in list(self._idle.values()):
             while connections:
                 connections.pop().close()
@@ -117,7 +121,7 @@ class SyncHttp:
         try:
             connection.sock.settimeout(max(step.seconds, _LEAST))
             connection.request(step.method, target or "/", step.body, headers)
-            return _Answer(self, place, connection)
+            answer = _Answer(self, place, connection)
         except TimeoutError as error:
             connection.close()
             raise SilenceError from error
@@ -127,6 +131,8 @@ class SyncHttp:
         except BaseException:
             connection.close()
             raise
+        self.used.add(answer)
+        return answer
 
     def _idle_one(self, place: Place) -> http.client.HTTPConnection | None:
         """One that the server has not closed meanwhile."""
