@@ -8,7 +8,7 @@ from typing import Protocol, Self, TypeVar, Unpack
 from typing_extensions import override
 
 from penstock.client import _asking
-from penstock.client._address import Address, Settings
+from penstock.client._address import Address, Api, Settings
 from penstock.client._aio_http import AsyncHttp
 from penstock.client._asking import ImageOptions, Messages, Options, Prompt, TurnOptions, tool
 from penstock.client._detecting import Found
@@ -24,6 +24,7 @@ from penstock.core.request import Request
 from penstock.core.secrets import Secret
 
 __all__ = [
+    "Api",
     "AsyncClient",
     "AsyncDrawing",
     "AsyncSession",
