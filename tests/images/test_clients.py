@@ -1,6 +1,7 @@
-"""The clients' own ways to ask for a picture, on `penstock serve` with a real pipeline."""
+"""The clients' own ways to ask the demo image model, on `penstock serve`."""
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 import openai
 import pytest
 import requests
-from tests.images.conftest import Make
 from tests.images.painting import ROOT, gradient, opened, png
 from tests.integration.serving import Serving, serve
 
@@ -22,7 +22,6 @@ CONFIG = """
 engine = "llamacpp"
 [bindings.my_dalle_binding]
 engine = "diffusers"
-path = "{path}"
 steps = 4
 [defaults]
 ttt_binding = "embedded"
@@ -31,12 +30,12 @@ tti_binding = "my_dalle_binding"
 
 
 @pytest.fixture(scope="module")
-def server(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     folder = tmp_path_factory.mktemp("server")
-    with serve(folder, CONFIG.format(path=make("text"))) as serving:
+    with serve(folder, CONFIG) as serving:
         for _ in range(600):
             listed = requests.get(f"{serving.url}/v1/models", timeout=10).text
-            if "tiny-text" in listed:
+            if "penstock-demo-image" in listed:
                 break
             time.sleep(0.1)
         yield serving
@@ -54,13 +53,15 @@ def decoded(text: str | None) -> bytes:
 
 
 def test_openai_generates(client: openai.OpenAI):
-    made = client.images.generate(model="tiny-text", prompt="a red circle", n=2, size="64x64")
+    made = client.images.generate(
+        model="penstock-demo-image", prompt="a red circle", n=2, size="64x64"
+    )
     assert made.data is not None
     pictures = [opened(decoded(one.b64_json)) for one in made.data]
     assert [picture.size for picture in pictures] == [(64, 64)] * 2
     assert pictures[0].tobytes() != pictures[1].tobytes()
     with pytest.raises(openai.BadRequestError) as caught:
-        client.images.generate(model="tiny-text", prompt="a red circle", size="1024x1024")
+        client.images.generate(model="penstock-demo-image", prompt="a red circle", size="1024x1024")
     assert caught.value.param == "size"
     assert "multiples of 8" in str(caught.value)
 
@@ -68,7 +69,7 @@ def test_openai_generates(client: openai.OpenAI):
 def test_openai_streams_partial_pictures(client: openai.OpenAI):
     events = list(
         client.images.generate(
-            model="tiny-text", prompt="a red circle", stream=True, partial_images=2
+            model="penstock-demo-image", prompt="a red circle", stream=True, partial_images=2
         )
     )
     assert [event.type for event in events] == [
@@ -86,7 +87,7 @@ def test_openai_edits_inside_a_mask(client: openai.OpenAI):
     hole.paste(0, (16, 16, 48, 48))
     mask.putalpha(hole)
     made = client.images.edit(
-        model="tiny-text",
+        model="penstock-demo-image",
         image=("before.png", png(before), "image/png"),
         mask=("mask.png", png(mask), "image/png"),
         prompt="a red circle",
@@ -125,6 +126,41 @@ def test_lollms_legacy_gets_the_nearest_size_and_what_was_ignored(server: Servin
     assert {"parameters.quality", "parameters.style"} <= set(
         answer.headers["Penstock-Ignored"].replace(" ", "").split(",")
     )
+
+
+MODERN = {
+    "input_data": [{"type": "text", "role": "user_prompt", "data": "three green triangles"}],
+    "generation_type": "tti",
+    "binding_name": "my_dalle_binding",
+    "model_name": "penstock-demo-image",
+    "parameters": {"seed": 4, "steps": 6},
+}
+
+
+def test_lollms_modern_gets_an_output_per_picture(server: Serving):
+    asked = {**MODERN, "parameters": {"seed": 4, "steps": 3, "n": 2}}
+    answer = requests.post(f"{server.url}/api/v1/generate", json=asked, timeout=60)
+    assert answer.status_code == 200, answer.text
+    outputs = answer.json()["output"]
+    assert [(one["type"], one["mime_type"]) for one in outputs] == [("image", "image/png")] * 2
+    assert [opened(decoded(one["data"])).size for one in outputs] == [(64, 64)] * 2
+    assert outputs[0]["metadata"]["model"] == "penstock-demo-image"
+    assert outputs[0]["metadata"]["prompt_used"] == "three green triangles"
+
+
+def test_lollms_streams_previews_and_the_picture(server: Serving):
+    asked = {**MODERN, "stream": True}
+    with requests.post(f"{server.url}/api/v1/generate", json=asked, stream=True, timeout=60) as got:
+        lines = [line[6:] for line in got.iter_lines() if line.startswith(b"data: ")]
+    frames = [json.loads(line) for line in lines]
+    told = [frame["metadata"] for frame in frames if frame["type"] == "info"]
+    assert [(one["at"], one["of"]) for one in told if "at" in one] == [(n, 6) for n in range(1, 7)]
+    shown = [decoded(one["preview"]) for one in told if one.get("preview")]
+    assert shown
+    assert {opened(preview).format for preview in shown} == {"JPEG"}
+    assert frames[-1]["type"] == "final"
+    (output,) = frames[-1]["content"]
+    assert opened(decoded(output["data"])).info["seed"] == "4"
 
 
 def test_the_command_line_saves_a_picture_that_says_what_drew_it(server: Serving, tmp_path: Path):

@@ -1,4 +1,7 @@
-"""Every example in README and docs runs: Python, configuration, curl and the command line."""
+"""Every example in README and docs runs: Python, configuration, curl and the command line.
+
+Those of docs/pictures.md draw: tests/images/test_pictures_page.py.
+"""
 
 import importlib.util
 import os
@@ -20,7 +23,10 @@ from penstock.core.messages import say
 from penstock.core.ports import Timeouts
 from penstock.core.request import Request
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted({*(ROOT / "docs").rglob("*.md")} - {ROOT / "docs/pictures.md"}),
+]
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 

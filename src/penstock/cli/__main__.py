@@ -21,7 +21,7 @@ from penstock.cli.tail import tail
 @click.version_option(package_name="penstock", prog_name="penstock")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """A streaming gateway for language models in which every generation is a durable log.
+    """A streaming gateway for language and image models in which every generation is a durable log.
 
     `penstock chat` works at once, with a tiny model in this very process. `penstock serve` offers
     it, and whatever else is configured, to the clients that you have, on http://127.0.0.1:9601.

@@ -60,7 +60,9 @@ def drawing(config: Config, environment: Mapping[str, str] = os.environ) -> Conf
             "pip install 'penstock[diffusers]') installs what the demo image model needs; or name "
             "a server with -c FILE, or add a binding that makes pictures to config.toml"
         )
-    return msgspec.structs.replace(config, bindings={**tables, _DRAWING: {"engine": _DRAWS}})
+    return msgspec.structs.replace(
+        config, bindings={**config.bindings, _DRAWING: {"engine": _DRAWS}}
+    )
 
 
 class Inside:

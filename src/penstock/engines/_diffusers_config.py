@@ -63,11 +63,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = None
     steps: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(description="Steps where a request names none. Default: the pipeline's own."),
+        Meta(
+            description="Steps where a request names none. Default: the pipeline's own; 25 "
+            "of the demo model."
+        ),
     ] = None
     guidance_scale: Annotated[
         Annotated[float, Meta(ge=0)] | None,
-        Meta(description="Guidance where a request names none. Default: the pipeline's own."),
+        Meta(
+            description="Guidance where a request names none. Default: the pipeline's own; "
+            "3 of the demo model."
+        ),
     ] = None
     sampler: Annotated[
         str | None,

@@ -387,7 +387,7 @@ async def test_pictures_and_their_addresses_outlive_the_server(tmp_path: Path):
         with pytest.raises(IncompleteRead) as broken:
             await second.ask("GET", f"/v1/streams/{cut}/as/openai_images")
     told = broken.value.partial
-    assert told.count(b"event: image_generation.partial_image") == 1
+    assert told.count(b"event: image_generation.partial_image") == 2
     assert b'"code":"interrupted"' in told
 
 

@@ -110,8 +110,8 @@ def document(
         "info": {
             "title": "Penstock",
             "version": gateway.version,
-            "description": "A streaming gateway for language models. Every generation is a "
-            "durable stream, named by the `Penstock-Stream` header of its response.",
+            "description": "A streaming gateway for language and image models. Every generation "
+            "is a durable stream, named by the `Penstock-Stream` header of its response.",
         },
         "paths": paths,
         "components": {
