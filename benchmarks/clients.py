@@ -13,11 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Final
 
+import httpx
 import msgspec
 import ollama
 import openai
@@ -140,16 +142,14 @@ async def _ollama_async(url: str, stack: AsyncExitStack) -> ReadOne:
 
 
 async def _httpx_sse(url: str, stack: AsyncExitStack) -> ReadOne:
-    import httpx  # noqa: PLC0415
-    from httpx_sse import aconnect_sse  # noqa: PLC0415
-
+    connect = import_module("httpx_sse").aconnect_sse
     client = await stack.enter_async_context(httpx.AsyncClient())
     body = {"model": "mock", "stream": True, "max_tokens": CHUNKS, "messages": []}
 
     async def read() -> int:
         chunks = 0
         target = f"{url}/v1/chat/completions"
-        async with aconnect_sse(client, "POST", target, json=body) as source:
+        async with connect(client, "POST", target, json=body) as source:
             async for event in source.aiter_sse():
                 chunks += '"content"' in event.data
         return chunks

@@ -27,6 +27,8 @@ class Handler:
                 print("done:", reason)
             case Failed(message=message):
                 print("failed:", message)
+            case _:
+                pass
 
 
 handler = Handler()

@@ -18,4 +18,6 @@ with Client(URL) as client, client.stream("Tell me about rivers.", max_tokens=80
             case TextDelta(text=text):
                 pieces.append(text)
                 print(f"\r{stream.metrics.tokens} tokens", end="", flush=True)
+            case _:
+                pass
 print("\n" + "".join(pieces))

@@ -42,10 +42,11 @@ def checked(checker: str, path: Path, folder: Path) -> subprocess.CompletedProce
         | ({"PYTHONPATH": ":".join(sys.path)} if checker == "basedpyright" else {}),
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
     )
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_the_public_types(checker: str, tmp_path: Path):
     if find_spec(checker) is None:
