@@ -4,11 +4,11 @@ Source of the shapes: the API reference of `POST /chat/completions` and its stre
 variants that compatible servers send (`reasoning_content`, `reasoning`, flat `reasoning_tokens`).
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
+from penstock.client._blocks import Blocks
 from penstock.core.errors import EngineError, EngineProtocolError
 from penstock.core.events import (
     Done,
@@ -22,8 +22,7 @@ from penstock.core.events import (
 )
 from penstock.core.messages import ImagePart, Message, TextPart
 from penstock.core.request import ReplyFormat, Request, ToolChoice, ToolSpec
-from penstock.wire import json, sse
-from penstock.wire.lines import Lines
+from penstock.wire import json
 
 _REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop",
@@ -180,8 +179,7 @@ class Completion:
     """Reads one streamed answer. What makes no sense is counted, named and skipped."""
 
     def __init__(self) -> None:
-        self._lines = Lines()
-        self._events = sse.Decoder()
+        self._blocks = Blocks()
         self._reason: FinishReason | None = None
         self._said_done = False
         self._failed = False
@@ -196,11 +194,7 @@ class Completion:
     def feed(self, data: bytes) -> list[Received]:
         """The events that `data` completes, malformed ones included."""
         try:
-            return [
-                self._read(received.data)
-                for line in self._lines.feed(data)
-                for received in self._events.feed(line)
-            ]
+            return [self._read(said) for said in self._blocks.feed(data)]
         except ValueError as error:
             raise EngineProtocolError(f"the answer can't be read: {error}") from error
 
@@ -225,7 +219,7 @@ class Completion:
         return self._failed
 
     def _read(self, data: bytes) -> Received:
-        if data.strip() == b"[DONE]":
+        if data[:1] != b"{" and data.strip() == b"[DONE]":
             self._said_done = True
             return Received(data)
         try:
@@ -236,21 +230,24 @@ class Completion:
         if chunk.error is not None:
             self._failed = True
             return Received(data, (_failure(chunk.error),))
-        events = [event for choice in chunk.choices or () for event in self._choice(choice)]
+        events: list[Event] = []
+        for choice in chunk.choices or ():
+            self._choice(choice, events)
         if chunk.usage is not None:
             events.append(_usage(chunk.usage))
         return Received(data, tuple(events))
 
-    def _choice(self, choice: _Choice) -> Iterator[Event]:
+    def _choice(self, choice: _Choice, found: list[Event]) -> None:
         number = choice.index or 0
-        delta = choice.delta or choice.message or _Delta()
-        reasoning = delta.reasoning_content or delta.reasoning
-        if reasoning:
-            yield ReasoningDelta(part=_REASONING_PART, text=reasoning, choice=number)
-        if delta.content:
-            yield TextDelta(part=_TEXT_PART, text=delta.content, choice=number)
-        for place, call in enumerate(delta.tool_calls or ()):
-            yield self._call(number, place, call)
+        delta = choice.delta or choice.message
+        if delta is not None:
+            reasoning = delta.reasoning_content or delta.reasoning
+            if reasoning:
+                found.append(ReasoningDelta(part=_REASONING_PART, text=reasoning, choice=number))
+            if delta.content:
+                found.append(TextDelta(part=_TEXT_PART, text=delta.content, choice=number))
+            for place, call in enumerate(delta.tool_calls or ()):
+                found.append(self._call(number, place, call))
         if choice.finish_reason is not None:
             self._reason = _REASONS.get(choice.finish_reason, "stop")
 

@@ -3,10 +3,10 @@
 from typing import Final
 from urllib.parse import quote
 
+from penstock.client._blocks import Blocks
 from penstock.core.errors import EngineProtocolError
 from penstock.core.events import BEGINNING, TERMINAL, Entry, Seq
-from penstock.wire import native, sse
-from penstock.wire.lines import Lines
+from penstock.wire import native
 
 _MOST: Final = 64 * 1024 * 1024
 """Bytes of one event that is never finished, before it is given up."""
@@ -32,8 +32,7 @@ class Reading:
 
     def reconnected(self) -> None:
         """A new connection begins: what an old one left unfinished is forgotten."""
-        self._pieces: list[bytes] = []
-        self._kept = 0
+        self._blocks = Blocks(_MOST)
         self.trouble = None
 
     def feed(self, data: bytes) -> list[Entry]:
@@ -50,39 +49,13 @@ class Reading:
         """The same, but what came before nonsense is given: `trouble` then says what is wrong."""
         found: list[Entry] = []
         try:
-            if b"\n" not in data:
-                self._keep(data)
-                return found
-            *blocks, rest = (b"".join((*self._pieces, data)) if self._pieces else data).split(
-                b"\n\n"
-            )
-            self._pieces, self._kept = [], 0
-            for block in blocks:
-                self._block(block, found)
-            if rest:
-                self._keep(rest)
+            for said in self._blocks.feed(data):
+                self._take(said, found)
         except EngineProtocolError as error:
             self.trouble = error
         except ValueError as error:
             self.trouble = EngineProtocolError(f"the stream can't be read: {error}")
         return found
-
-    def _keep(self, piece: bytes) -> None:
-        self._kept += len(piece)
-        if self._kept > _MOST:
-            raise EngineProtocolError(f"an event is longer than {_MOST} bytes")
-        self._pieces.append(piece)
-
-    def _block(self, block: bytes, found: list[Entry]) -> None:
-        # What a Penstock writes: one `id:` line and one `data:` line. All else goes the long way.
-        head, _, data = block.partition(b"\ndata: ")
-        if data and head[:4] == b"id: " and b"\n" not in data and b"\n" not in head:
-            self._take(data, found)
-            return
-        decoder = sse.Decoder()
-        for line in Lines(_MOST).feed(block + b"\n\n"):
-            for received in decoder.feed(line):
-                self._take(received.data, found)
 
     def _take(self, data: bytes, found: list[Entry]) -> None:
         entry = native.entry(data)
