@@ -218,24 +218,47 @@ class Completion:
         """Whether the server has said that it failed."""
         return self._failed
 
-    def _read(self, data: bytes) -> Received:
-        if data[:1] != b"{" and data.strip() == b"[DONE]":
-            self._said_done = True
-            return Received(data)
+    def events(self, data: bytes) -> list[Event]:
+        """The events alone; what makes no sense ends the answer with `Failed`, after all that came
+        before it.
+        """
+        found: list[Event] = []
         try:
-            chunk = json.decode(data, _Chunk, EngineProtocolError)
+            for said in self._blocks.feed(data):
+                self._parse(said, found)
+        except (EngineProtocolError, ValueError) as error:
+            self._failed = True
+            found.append(
+                Failed(
+                    code=EngineProtocolError.code,
+                    message=f"an event of the answer makes no sense: {error}",
+                    retryable=True,
+                )
+            )
+        return found
+
+    def _read(self, data: bytes) -> Received:
+        found: list[Event] = []
+        try:
+            self._parse(data, found)
         except EngineProtocolError as error:
             self.malformed += 1
             return Received(data, trouble=error.message)
+        return Received(data, tuple(found))
+
+    def _parse(self, data: bytes, found: list[Event]) -> None:
+        if data[:1] != b"{" and data.strip() == b"[DONE]":
+            self._said_done = True
+            return
+        chunk = json.decode(data, _Chunk, EngineProtocolError)
         if chunk.error is not None:
             self._failed = True
-            return Received(data, (_failure(chunk.error),))
-        events: list[Event] = []
+            found.append(_failure(chunk.error))
+            return
         for choice in chunk.choices or ():
-            self._choice(choice, events)
+            self._choice(choice, found)
         if chunk.usage is not None:
-            events.append(_usage(chunk.usage))
-        return Received(data, tuple(events))
+            found.append(_usage(chunk.usage))
 
     def _choice(self, choice: _Choice, found: list[Event]) -> None:
         number = choice.index or 0

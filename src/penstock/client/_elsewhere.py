@@ -70,11 +70,7 @@ class _Openai:
         if self._whole:
             self._pieces.append(data)
             return ()
-        found: list[Event] = []
-        for received in self._completion.feed(data):
-            if received.trouble is not None:
-                raise EngineProtocolError(f"an event makes no sense: {received.trouble}")
-            found.extend(received.events)
+        found = self._completion.events(data)
         return found + list(self.end()) if self._completion.finished else found
 
     def end(self) -> Sequence[Event]:

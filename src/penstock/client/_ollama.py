@@ -167,14 +167,18 @@ class Chat:
         self.finished = False
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events of the lines that `data` completes. Raises `EngineProtocolError`."""
+        """The events of the lines that `data` completes. What makes no sense ends the answer with
+        `Failed`.
+        """
         found: list[Event] = []
         try:
             for line in self._lines.feed(data):
                 if line.strip() and not self.finished:
                     self._line(json.decode(line, _Line, EngineProtocolError), found)
-        except ValueError as error:
-            raise EngineProtocolError(f"the answer can't be read: {error}") from error
+        except (EngineProtocolError, ValueError) as error:
+            self.finished = True
+            message = f"a line of the answer makes no sense: {error}"
+            found.append(Failed(code=EngineProtocolError.code, message=message, retryable=True))
         return found
 
     def end(self) -> list[Event]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -147,6 +148,10 @@ class Streaming:
             self._paced_from = (now, entry.ms)
         began, ms = self._paced_from
         return max(0.0, began + (entry.ms - ms) / 1000 / self._plan.speed - now)
+
+    def _unread(self, entry: Entry) -> None:
+        """It was not given after all: whoever waited for its time was interrupted."""
+        self._batch = chain((entry,), self._batch)
 
     def _whole(self) -> Steps[Reply]:
         """All of it as one reply, whatever was read before."""

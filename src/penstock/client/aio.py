@@ -85,7 +85,11 @@ class AsyncStream(Streaming):
         while True:
             for entry in self._batch:
                 if paced and (wait := self._pause(entry)) > 0:
-                    await asyncio.sleep(wait)
+                    try:
+                        await asyncio.sleep(wait)
+                    except BaseException:
+                        self._unread(entry)
+                        raise
                 self.seq = entry.seq
                 yield entry
             if not await self._driver.run(self._more()):

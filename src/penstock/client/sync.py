@@ -85,7 +85,11 @@ class Stream(Streaming):
         while True:
             for entry in self._batch:
                 if paced and (wait := self._pause(entry)) > 0:
-                    time.sleep(wait)
+                    try:
+                        time.sleep(wait)
+                    except BaseException:
+                        self._unread(entry)
+                        raise
                 self.seq = entry.seq
                 yield entry
             if not self._driver.run(self._more()):

@@ -3,6 +3,8 @@
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,40 @@ async def test_a_replay_has_the_times_of_the_log(face: Face, client: Any):
     assert loop.time() - begun >= 2 * (lasted - 0.002)
     async with face.within(stream.replay(speed=0)) as replayed:
         assert await face.every(replayed.entries()) == entries
+
+
+async def test_a_reader_that_is_interrupted_loses_nothing(server: Serving):
+    async with penstock.AsyncClient(server.url) as client:
+        async with client.stream("Go", model="played/long") as stream:
+            entries = [entry async for entry in stream.entries()]
+        got = []
+        async with stream.replay(speed=0.3) as slow:
+            while not slow.ended or len(got) < 200:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.02):
+                        async for entry in slow.entries():
+                            got.append(entry)
+        assert got == entries
+
+
+async def test_one_client_in_many_threads(server: Serving):
+    with penstock.Client(server.url) as client:
+
+        def read(_: int) -> str:
+            with client.stream("Go", model="played/long") as stream:
+                return "".join(stream.text())
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(read, range(16))) == {TEXT}
+
+
+async def test_a_closed_stream_never_looks_like_a_whole_one(face: Face, client: Any):
+    async with face.within(client.stream("Go", model="played/long")) as stream:
+        pass
+    with pytest.raises(errors.InvalidRequestError, match="closed before its end"):
+        await face.every(stream.text())
+    stream.seek(0)
+    assert "".join(await face.every(stream.text())) == TEXT
 
 
 async def test_cancel_stops_the_run_and_leaving_does_not(face: Face, client: Any):
