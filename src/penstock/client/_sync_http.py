@@ -10,6 +10,7 @@ from select import select
 from typing import Final, TypeVar, cast
 from urllib.parse import urlsplit
 
+from penstock.client._chunked import Chunked
 from penstock.client.steps import (
     Open,
     Read,
@@ -47,29 +48,49 @@ class _Answer:
         self.headers: Mapping[str, str] = {
             name.lower(): value for name, value in self._response.getheaders()
         }
+        # A server's `Connection: close` with a chunked body is no different here.
+        self._chunked = Chunked() if self._response.chunked else None
+        self._ended = self._response.isclosed()
         self._open = True
 
     def read(self, seconds: float) -> bytes:
-        response = self._response
-        if response.isclosed():
+        if self._ended:
             return b""
         try:
             self._socket.settimeout(max(seconds, _LEAST))
-            return response.read1(_AT_ONCE)
+            data = self._some() if self._chunked is None else self._of_chunks(self._chunked)
         except TimeoutError as error:
             raise SilenceError from error
         except (http.client.HTTPException, OSError, ValueError) as error:
             raise _cut(self._place, error) from error
+        return data
+
+    def _some(self) -> bytes:
+        data = self._response.read1(_AT_ONCE)
+        self._ended = self._response.isclosed() or not data
+        return data
+
+    def _of_chunks(self, chunked: Chunked) -> bytes:
+        """All chunks that one read of the socket brings: `http.client` gives one at a time."""
+        while True:
+            data = self._response.fp.read1(_AT_ONCE)
+            if not data:
+                raise http.client.IncompleteRead(b"")
+            found = chunked.feed(data)
+            self._ended = chunked.finished
+            if found or self._ended:
+                return found
 
     def close(self) -> None:
         if not self._open:
             return
         self._open = False
         self._pool.used.discard(self)
-        if self._response.isclosed() and self._connection.sock is not None:
+        whole = self._ended and (self._chunked is None or not self._chunked.rest)
+        self._response.close()
+        if whole and self._connection.sock is not None:
             self._pool.keep(self._place, self._connection)
         else:
-            self._response.close()
             self._connection.close()
 
 
