@@ -117,7 +117,7 @@ async def test_a_reader_that_is_interrupted_loses_nothing(server: Serving):
     async with penstock.AsyncClient(server.url) as client:
         async with client.stream("Go", model="played/long") as stream:
             entries = [entry async for entry in stream.entries()]
-        got = []
+        got: list[penstock.Entry] = []
         async with stream.replay(speed=0.3) as slow:
             while not slow.ended or len(got) < 200:
                 with suppress(TimeoutError):
