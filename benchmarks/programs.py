@@ -49,9 +49,11 @@ class Mock:
         """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def set(self, *, delay_us: int = 0, burst: int = 1) -> None:
-        """The gap between two chunks of a stream; without one, events in one write."""
-        url = f"{self.url}/ctl?delay_us={delay_us}&burst={burst}"
+    def set(self, *, delay_us: int = 0, burst: int = 1, chunks: int = 50) -> None:
+        """The gap between two chunks of a stream; without one, events in one write. `chunks`: of an
+        answer whose request names no number.
+        """
+        url = f"{self.url}/ctl?delay_us={delay_us}&burst={burst}&n={chunks}"
         with urllib.request.urlopen(url, timeout=5) as reply:
             reply.read()
 

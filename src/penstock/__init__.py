@@ -18,13 +18,17 @@ from penstock.core.events import (
 )
 from penstock.core.folding import Reply, fold
 from penstock.core.messages import Message
-from penstock.core.request import Request
+from penstock.core.ports import Timeouts
+from penstock.core.request import Request, ToolSpec
 
 if TYPE_CHECKING:
     from penstock.client.aio import AsyncClient
+    from penstock.client.sync import Client
+    from penstock.local import open  # noqa: A004
 
 __all__ = [
     "AsyncClient",
+    "Client",
     "Done",
     "Entry",
     "Event",
@@ -36,13 +40,20 @@ __all__ = [
     "Request",
     "Start",
     "TextDelta",
+    "Timeouts",
     "ToolCallDelta",
+    "ToolSpec",
     "Usage",
     "__version__",
     "fold",
+    "open",
 ]
 
-_LAZY = {"AsyncClient": "penstock.client.aio"}
+_LAZY = {
+    "AsyncClient": "penstock.client.aio",
+    "Client": "penstock.client.sync",
+    "open": "penstock.local",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Final
 
 from penstock.cli._drawing import Drawing
-from penstock.client.aio import Answering, AsyncClient, Received
+from penstock.client.connection import Answering, Connection, Received
 from penstock.core.cards import BindingCard, ModelCard
 from penstock.core.errors import GatewayError, UnavailableError
 from penstock.core.events import BEGINNING, Blob, Entry, Seq
@@ -19,7 +19,7 @@ _CANCEL_SECONDS: Final = 2.0
 class Endpoint:
     """`foreign`: not found by us but named by the user, so its default model is unknown."""
 
-    def __init__(self, client: AsyncClient, *, foreign: bool) -> None:
+    def __init__(self, client: Connection, *, foreign: bool) -> None:
         self._client = client
         self.address = client.url
         self.default_model = None if foreign else "default"

@@ -12,7 +12,7 @@ import msgspec
 from penstock import compose, registry
 from penstock.cli._advice import single
 from penstock.cli._drawing import Drawing
-from penstock.client.aio import Received
+from penstock.client.connection import Received
 from penstock.config import loading, paths
 from penstock.config.schema import Config
 from penstock.core.cards import BindingCard, ModelCard

@@ -10,7 +10,7 @@ from penstock.cli import _output
 from penstock.cli._measures import Figures
 from penstock.cli._settings import Settings
 from penstock.cli._talking import Answer
-from penstock.client.aio import Received
+from penstock.client.connection import Received
 from penstock.core.events import (
     Done,
     Event,

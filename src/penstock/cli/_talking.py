@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from penstock.cli._drawing import Drawing, Gallery
 from penstock.cli._endpoint import Endpoint
 from penstock.cli._settings import Settings
-from penstock.client.aio import AsyncClient, Received
+from penstock.client.connection import Connection, Received
 from penstock.config.schema import Config
 from penstock.core.cards import BindingCard, ModelCard
 from penstock.core.errors import ConfigError
@@ -133,12 +133,12 @@ def server_url(config: Config) -> str:
     return f"http://{shown}:{config.server.port}"
 
 
-async def _server(settings: Settings) -> AsyncClient | None:
+async def _server(settings: Settings) -> Connection | None:
     client = settings.client
     seconds = client.defaults.timeout
     timeouts = Timeouts(connect=seconds, first_token=seconds, between_tokens=seconds)
     if client.api.endpoint is not None:
-        return AsyncClient(client.api.endpoint, key=client.api.token, timeouts=timeouts)
-    found = AsyncClient(server_url(settings.config), key=settings.local_key, timeouts=timeouts)
+        return Connection(client.api.endpoint, key=client.api.token, timeouts=timeouts)
+    found = Connection(server_url(settings.config), key=settings.local_key, timeouts=timeouts)
     async with found:
         return found if await found.is_penstock(within=0.3) else None

@@ -13,7 +13,7 @@ from penstock.cli import _checks, _output, _running
 from penstock.cli._checks import Finding, Inspection
 from penstock.cli._settings import load_config
 from penstock.cli._talking import needing_server, server_url
-from penstock.client.aio import AsyncClient
+from penstock.client.connection import Connection
 from penstock.config import paths
 from penstock.config.schema import Config
 from penstock.core.errors import ConfigError, GatewayError
@@ -96,7 +96,7 @@ async def examine(
 async def _ours(config: Config) -> bool:
     if config.server.port == 0:
         return False
-    async with AsyncClient(server_url(config)) as client:
+    async with Connection(server_url(config)) as client:
         return await client.is_penstock(within=_HEALTH_SECONDS)
 
 

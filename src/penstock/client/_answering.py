@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 
 from penstock.client._completions import Completion, Received
-from penstock.client._refusals import lost
+from penstock.client._lost import lost
 from penstock.core.errors import EngineTimeoutError, GatewayError
 from penstock.core.events import ReasoningDelta, TextDelta, ToolCallDelta
 from penstock.core.ports import Timeouts

@@ -4,11 +4,11 @@ Source of the shapes: the API reference of `POST /chat/completions` and its stre
 variants that compatible servers send (`reasoning_content`, `reasoning`, flat `reasoning_tokens`).
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
+from penstock.client._blocks import Blocks
 from penstock.core.errors import EngineError, EngineProtocolError
 from penstock.core.events import (
     Done,
@@ -20,10 +20,9 @@ from penstock.core.events import (
     ToolCallDelta,
     Usage,
 )
-from penstock.core.messages import Message
-from penstock.core.request import Request
-from penstock.wire import json, sse
-from penstock.wire.lines import Lines
+from penstock.core.messages import ImagePart, Message, TextPart
+from penstock.core.request import ReplyFormat, Request, ToolChoice, ToolSpec
+from penstock.wire import json
 
 _REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop",
@@ -37,7 +36,7 @@ _TEXT_PART: Final = 1
 _FIRST_CALL_PART: Final = 2
 
 
-class Received(msgspec.Struct, frozen=True):
+class Received(msgspec.Struct, frozen=True, gc=False):
     """One event as it came: its raw text, what it said, and what was wrong with it if anything."""
 
     raw: bytes
@@ -45,37 +44,37 @@ class Received(msgspec.Struct, frozen=True):
     trouble: str | None = None
 
 
-class _Function(msgspec.Struct):
+class _Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
 
 
-class _Call(msgspec.Struct):
+class _Call(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[_Call] | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int | None = 0
     delta: _Delta | None = None
     message: _Delta | None = None
     finish_reason: str | None = None
 
 
-class _Details(msgspec.Struct):
+class _Details(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     reasoning_tokens: int | None = None
@@ -83,13 +82,13 @@ class _Usage(msgspec.Struct):
     completion_tokens_details: _Details | None = None
 
 
-class _Error(msgspec.Struct):
+class _Error(msgspec.Struct, gc=False):
     message: str | None = None
     code: str | int | None = None
     type: str | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: _Error | str | None = None
@@ -98,6 +97,7 @@ class _Chunk(msgspec.Struct):
 def body(request: Request, *, ask_usage: bool) -> dict[str, object]:
     """The body, its first keys in the order of the streaming demonstration."""
     sampling = request.sampling
+    choice = request.tool_choice
     values: dict[str, object] = {
         "model": request.model,
         "messages": [_message(message) for message in request.messages],
@@ -109,13 +109,47 @@ def body(request: Request, *, ask_usage: bool) -> dict[str, object]:
         "seed": sampling.seed,
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repeat_penalty": sampling.repeat_penalty,
+        "tools": [tool_body(tool) for tool in request.tools] or None,
+        "tool_choice": _choice(choice) if choice is not None else None,
+        "response_format": _format(request.reply_format) if request.reply_format else None,
+        "reasoning_effort": request.effort,
         "stream_options": {"include_usage": True} if ask_usage else None,
     }
     return {name: value for name, value in values.items() if value is not None}
 
 
+def tool_body(tool: ToolSpec) -> dict[str, object]:
+    """A tool as OpenAI's and Ollama's APIs take it."""
+    function: dict[str, object] = {"name": tool.name, "description": tool.description or ""}
+    if tool.parameters is not msgspec.UNSET:
+        function["parameters"] = tool.parameters
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _choice(choice: ToolChoice) -> object:
+    if choice.name is not None:
+        return {"type": "function", "function": {"name": choice.name}}
+    return choice.mode
+
+
+def _format(wanted: ReplyFormat) -> dict[str, object]:
+    if wanted.schema is msgspec.UNSET:
+        return {"type": "json_object"}
+    schema: dict[str, object] = {"name": wanted.name or "answer", "schema": wanted.schema}
+    if wanted.strict is not None:
+        schema["strict"] = wanted.strict
+    return {"type": "json_schema", "json_schema": schema}
+
+
 def _message(message: Message) -> dict[str, object]:
-    values: dict[str, object] = {"role": message.role, "content": message.text}
+    values: dict[str, object] = {"role": message.role, "content": _content(message)}
+    if message.name is not None:
+        values["name"] = message.name
     if message.tool_call_id is not None:
         values["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
@@ -130,12 +164,22 @@ def _message(message: Message) -> dict[str, object]:
     return values
 
 
+def _content(message: Message) -> object:
+    if not any(isinstance(part, ImagePart) for part in message.parts):
+        return message.text
+    return [
+        {"type": "text", "text": part.text}
+        if isinstance(part, TextPart)
+        else {"type": "image_url", "image_url": {"url": part.url}}
+        for part in message.parts
+    ]
+
+
 class Completion:
     """Reads one streamed answer. What makes no sense is counted, named and skipped."""
 
     def __init__(self) -> None:
-        self._lines = Lines()
-        self._events = sse.Decoder()
+        self._blocks = Blocks()
         self._reason: FinishReason | None = None
         self._said_done = False
         self._failed = False
@@ -150,11 +194,7 @@ class Completion:
     def feed(self, data: bytes) -> list[Received]:
         """The events that `data` completes, malformed ones included."""
         try:
-            return [
-                self._read(received.data)
-                for line in self._lines.feed(data)
-                for received in self._events.feed(line)
-            ]
+            return [self._read(said) for said in self._blocks.feed(data)]
         except ValueError as error:
             raise EngineProtocolError(f"the answer can't be read: {error}") from error
 
@@ -178,33 +218,59 @@ class Completion:
         """Whether the server has said that it failed."""
         return self._failed
 
-    def _read(self, data: bytes) -> Received:
-        if data.strip() == b"[DONE]":
-            self._said_done = True
-            return Received(data)
+    def events(self, data: bytes) -> list[Event]:
+        """The events alone; what makes no sense ends the answer with `Failed`, after all that came
+        before it.
+        """
+        found: list[Event] = []
         try:
-            chunk = json.decode(data, _Chunk, EngineProtocolError)
+            for said in self._blocks.feed(data):
+                self._parse(said, found)
+        except (EngineProtocolError, ValueError) as error:
+            self._failed = True
+            found.append(
+                Failed(
+                    code=EngineProtocolError.code,
+                    message=f"an event of the answer makes no sense: {error}",
+                    retryable=True,
+                )
+            )
+        return found
+
+    def _read(self, data: bytes) -> Received:
+        found: list[Event] = []
+        try:
+            self._parse(data, found)
         except EngineProtocolError as error:
             self.malformed += 1
             return Received(data, trouble=error.message)
+        return Received(data, tuple(found))
+
+    def _parse(self, data: bytes, found: list[Event]) -> None:
+        if data[:1] != b"{" and data.strip() == b"[DONE]":
+            self._said_done = True
+            return
+        chunk = json.decode(data, _Chunk, EngineProtocolError)
         if chunk.error is not None:
             self._failed = True
-            return Received(data, (_failure(chunk.error),))
-        events = [event for choice in chunk.choices or () for event in self._choice(choice)]
+            found.append(_failure(chunk.error))
+            return
+        for choice in chunk.choices or ():
+            self._choice(choice, found)
         if chunk.usage is not None:
-            events.append(_usage(chunk.usage))
-        return Received(data, tuple(events))
+            found.append(_usage(chunk.usage))
 
-    def _choice(self, choice: _Choice) -> Iterator[Event]:
+    def _choice(self, choice: _Choice, found: list[Event]) -> None:
         number = choice.index or 0
-        delta = choice.delta or choice.message or _Delta()
-        reasoning = delta.reasoning_content or delta.reasoning
-        if reasoning:
-            yield ReasoningDelta(part=_REASONING_PART, text=reasoning, choice=number)
-        if delta.content:
-            yield TextDelta(part=_TEXT_PART, text=delta.content, choice=number)
-        for place, call in enumerate(delta.tool_calls or ()):
-            yield self._call(number, place, call)
+        delta = choice.delta or choice.message
+        if delta is not None:
+            reasoning = delta.reasoning_content or delta.reasoning
+            if reasoning:
+                found.append(ReasoningDelta(part=_REASONING_PART, text=reasoning, choice=number))
+            if delta.content:
+                found.append(TextDelta(part=_TEXT_PART, text=delta.content, choice=number))
+            for place, call in enumerate(delta.tool_calls or ()):
+                found.append(self._call(number, place, call))
         if choice.finish_reason is not None:
             self._reason = _REASONS.get(choice.finish_reason, "stop")
 

@@ -1,11 +1,15 @@
 """One native stream being read, across as many connections as it takes. No I/O."""
 
+from typing import Final
 from urllib.parse import quote
 
+from penstock.client._blocks import Blocks
 from penstock.core.errors import EngineProtocolError
 from penstock.core.events import BEGINNING, TERMINAL, Entry, Seq
-from penstock.wire import native, sse
-from penstock.wire.lines import Lines
+from penstock.wire import native
+
+_MOST: Final = 64 * 1024 * 1024
+"""Bytes of one event that is never finished, before it is given up."""
 
 
 class Reading:
@@ -18,36 +22,51 @@ class Reading:
         self.path = f"/streams/{quote(stream, safe='')}"
         self.after = after
         self.finished = False
+        self.trouble: EngineProtocolError | None = None
         self.reconnected()
 
     @property
     def params(self) -> dict[str, str]:
-        """The query of the next connection."""
-        return {"after": str(self.after)}
+        """The query of the next connection.
+
+        The last event that we have is asked for again: were it the stream's end, nothing would
+        follow, and nothing would say so.
+        """
+        return {"after": str(max(BEGINNING, self.after - 1))}
 
     def reconnected(self) -> None:
         """A new connection begins: what an old one left unfinished is forgotten."""
-        self._lines = Lines()
-        self._events = sse.Decoder()
+        self._blocks = Blocks(_MOST)
+        self.trouble = None
 
     def feed(self, data: bytes) -> list[Entry]:
         """The entries that `data` completes. Raises `EngineProtocolError` for what is none.
 
         A type of event that this version does not know is skipped; its place is remembered.
         """
+        found = self.take(data)
+        if self.trouble is not None:
+            raise self.trouble
+        return found
+
+    def take(self, data: bytes) -> list[Entry]:
+        """The same, but what came before nonsense is given: `trouble` then says what is wrong."""
         found: list[Entry] = []
         try:
-            for line in self._lines.feed(data):
-                for received in self._events.feed(line):
-                    self._take(received.data, found)
+            for said in self._blocks.feed(data):
+                self._take(said, found)
+        except EngineProtocolError as error:
+            self.trouble = error
         except ValueError as error:
-            raise EngineProtocolError(f"the stream can't be read: {error}") from error
+            self.trouble = EngineProtocolError(f"the stream can't be read: {error}")
         return found
 
     def _take(self, data: bytes, found: list[Entry]) -> None:
         entry = native.entry(data)
         seq = entry.seq if isinstance(entry, Entry) else entry
         if seq <= self.after:
+            if seq == self.after and isinstance(entry, Entry):
+                self.finished = isinstance(entry.event, TERMINAL)
             return
         if seq != self.after + 1:
             raise EngineProtocolError(f"event {seq} came after event {self.after}")

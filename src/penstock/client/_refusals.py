@@ -1,8 +1,7 @@
-"""What went wrong with a connection or an answer, as our errors, saying what to do."""
+"""What a server says against a request, as our errors, saying what to do."""
 
 from typing import Final
 
-import aiohttp
 import msgspec
 
 from penstock.core.errors import (
@@ -17,6 +16,8 @@ from penstock.core.errors import (
     NotFoundError,
     OverloadedError,
     UnavailableError,
+    WrongMethodError,
+    error_classes,
 )
 from penstock.core.secrets import Secret
 from penstock.wire import json
@@ -25,6 +26,7 @@ _LONGEST: Final = 500
 
 
 class _Named(msgspec.Struct):
+    code: object = None
     message: str | None = None
     param: str | None = None
 
@@ -37,10 +39,11 @@ class _Body(msgspec.Struct):
 
 def refusal(status: int, body: bytes, retry_after: str | None, key: Secret | None) -> GatewayError:
     """The error of an HTTP answer that is none of 2xx. The key is never part of its text."""
-    said, param = _said(body)
+    said, param, code = _said(body)
     text = masked(f"HTTP {status}: {said}" if said else f"HTTP {status}", key)
     wait = _seconds(retry_after)
     kind, advice = _advice(status, wait, has_key=key is not None)
+    kind = _exact(kind, code)
     return kind(f"{advice} ({text})", param=param, retry_after=wait)
 
 
@@ -63,21 +66,12 @@ def _advice(status: int, wait: float | None, *, has_key: bool) -> tuple[type[Gat
     return EngineProtocolError, "an answer of no use; check the address"
 
 
-def lost(error: BaseException, url: str) -> GatewayError:
-    """The error of a connection that could not be made, or broke."""
-    if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
-        return EngineTimeoutError(f"no connection to {url} in time; check address and network")
-    if isinstance(error, aiohttp.InvalidURL):
-        return InvalidRequestError(f"{url!r} is no address; it looks like http://HOST:PORT/v1")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return UnavailableError(f"no safe connection to {url}: {error}; check its certificate")
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return UnavailableError(f"no such host: {url}; check the address and the network")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return UnavailableError(
-            f"nothing answers at {url} ({error.strerror or error}); is the server running there?"
-        )
-    return UnavailableError(f"the connection to {url} was cut; try again ({_kind(error)})")
+def silent(url: str, seconds: float) -> GatewayError:
+    """The error of a server that took a request and said nothing."""
+    return EngineTimeoutError(
+        f"{url} took the request and gave no sign within {seconds:g} s; raise the timeout, or see "
+        "what the server is doing"
+    )
 
 
 def masked(text: str, key: Secret | None) -> str:
@@ -85,25 +79,28 @@ def masked(text: str, key: Secret | None) -> str:
     return text.replace(key.reveal(), "***") if key is not None else text
 
 
-def _kind(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _exact(kind: type[GatewayError], code: object) -> type[GatewayError]:
+    """The class of a Penstock's own code, where that is more than the status says."""
+    found = next((one for one in error_classes() if one.code == code), kind)
+    exact = issubclass(found, kind) and found is not WrongMethodError
+    return found if exact else kind
 
 
-def _said(data: bytes) -> tuple[str, str | None]:
-    """Message and field of an error body, in any of the shapes that servers use."""
+def _said(data: bytes) -> tuple[str, str | None, object]:
+    """Message, field and code of an error body, in any of the shapes that servers use."""
     try:
         body = json.decode(data, _Body, EngineProtocolError)
     except EngineProtocolError:
         text = data.decode(errors="replace").strip()
-        return ("" if text.startswith("<") else text[:_LONGEST]), None
+        return ("" if text.startswith("<") else text[:_LONGEST]), None, None
     if isinstance(body.error, _Named):
-        return (body.error.message or "")[:_LONGEST], body.error.param
+        return (body.error.message or "")[:_LONGEST], body.error.param, body.error.code
     if body.error is not None:
-        return body.error[:_LONGEST], None
+        return body.error[:_LONGEST], None, None
     if body.detail is not None:
         detail = bytes(body.detail).decode(errors="replace")
-        return detail.strip('"')[:_LONGEST], None
-    return (body.message or "")[:_LONGEST], None
+        return detail.strip('"')[:_LONGEST], None, None
+    return (body.message or "")[:_LONGEST], None, None
 
 
 def _seconds(text: str | None) -> float | None:

@@ -1,95 +1,67 @@
-"""The asynchronous client: follows streams of a Penstock, and chats with any compatible server."""
+"""The asynchronous client. `sync.py` has the same names; what does no I/O stands once, beside."""
 
 import asyncio
-import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Final, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Protocol, Self, TypeVar, Unpack
 
-import aiohttp
-import msgspec
+from typing_extensions import override
 
-from penstock.client import _completions, _pictures
-from penstock.client._answering import Answering, Asked
-from penstock.client._completions import Received
-from penstock.client._reading import Reading
-from penstock.client._refusals import lost, refusal
+from penstock.client import _asking
+from penstock.client._address import Address, Api, Settings
+from penstock.client._aio_http import AsyncHttp
+from penstock.client._asking import ImageOptions, Messages, Options, Prompt, TurnOptions, tool
+from penstock.client._detecting import Found
+from penstock.client._drawn import Making, Picture, picture
+from penstock.client._metrics import Metrics
+from penstock.client._streaming import Plan, Streaming, failure
+from penstock.client.steps import Line, Server, Steps
 from penstock.core.cards import ModelCard
-from penstock.core.errors import (
-    EngineProtocolError,
-    EngineTimeoutError,
-    GatewayError,
-    InvalidRequestError,
-    UnavailableError,
-)
-from penstock.core.events import BEGINNING, Entry, Failed, Seq
-from penstock.core.folding import Folder, Reply
-from penstock.core.ports import StreamInfo, Timeouts
+from penstock.core.events import Entry, Event, Failed, Progress, Seq, TextDelta
+from penstock.core.folding import Reply
+from penstock.core.ports import StreamInfo
 from penstock.core.request import Request
 from penstock.core.secrets import Secret
-from penstock.wire import json
-from penstock.wire.native import StreamCancelled, StreamList
 
-__all__ = ["Answering", "AsyncClient", "Received"]
+__all__ = [
+    "Api",
+    "AsyncClient",
+    "AsyncDrawing",
+    "AsyncSession",
+    "AsyncStream",
+    "Line",
+    "Metrics",
+    "Picture",
+    "around",
+    "tool",
+]
 
 T = TypeVar("T")
 
-_SILENT_SECONDS: Final = 30.0
-"""A followed stream has a heartbeat at least every 10 s: longer silence is a dead connection."""
-_FIRST_WAIT: Final = 0.1
-_LONGEST_WAIT: Final = 5.0
+
+class Driver(Protocol):
+    """What takes steps."""
+
+    async def run(self, steps: Steps[T]) -> T:
+        """All steps of one piece of work; its value."""
+
+    async def close(self) -> None:
+        """Lets go of everything."""
 
 
-class _Model(msgspec.Struct):
-    id: str
-    owned_by: str = ""
-    max_model_len: int | None = None
+class AsyncStream(Streaming):
+    """One answer as it arrives: a context manager, and an iterator over its events.
 
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
-
-
-class _Health(msgspec.Struct):
-    """`api_key_required` is what tells ours from anybody's."""
-
-    status: str
-    version: str
-    api_key_required: bool
-
-
-class AsyncClient:
-    """A client of one server; use as an async context manager.
-
-    `url`: the server's address; `/v1` is added when it has no path. `key` is sent as a bearer
-    token. `timeouts` in seconds. `patience`: how many seconds a followed stream may be unreachable.
-    Every error is one of `penstock.core.errors` and says what to do.
+    Nothing is asked before it is entered or read. Leaving the block early closes the connection;
+    the run then goes on, ends or waits as its server's policy says, and `cancel` stops it.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        key: Secret | str | None = None,
-        timeouts: Timeouts | None = None,
-        patience: float = 60.0,
-    ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise InvalidRequestError(f"{url!r} is no address; it looks like http://HOST:PORT/v1")
-        self.url = url.rstrip("/") if parts.path.strip("/") else f"{url.rstrip('/')}/v1"
-        self._key = Secret(key) if isinstance(key, str) else key
-        self._timeouts = timeouts or Timeouts()
-        self._patience = patience
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, driver: Driver, plan: Plan) -> None:
+        super().__init__(plan)
+        self._driver = driver
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            headers={"Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
-        )
+        await self._driver.run(self._open())
         return self
 
     async def __aexit__(
@@ -98,238 +70,250 @@ class AsyncClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self.close()
 
-    # ── streams of a Penstock ────────────────────────────────────────────────────────────────────
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self.events()
 
-    async def follow(self, stream: str, after: Seq = BEGINNING) -> AsyncGenerator[Entry, None]:
-        """The stream's entries after `after`, to its end, over however many connections.
+    async def entries(self) -> AsyncIterator[Entry]:
+        """Each event with its place (`seq`) and time (`ms` since the start), its end included.
 
-        None comes twice. Raises `NotFoundError` for an unknown stream, `UnavailableError` when the
-        server could not be reached for `patience` seconds.
+        Raises `GatewayError` for what keeps the events from coming; an answer that failed ends with
+        the event `Failed`. Stopping and iterating again goes on where it was.
         """
-        reading = Reading(stream, after)
-        loop = asyncio.get_running_loop()
-        wait, lost_at = _FIRST_WAIT, None
-        while not reading.finished:
-            try:
-                async with aclosing(self._follow_once(reading)) as batches:
-                    async for entries in batches:
-                        wait, lost_at = _FIRST_WAIT, None
-                        for entry in entries:
-                            yield entry
-                trouble: GatewayError = UnavailableError("the stream's connection was closed")
-            except GatewayError as error:
-                if not error.retryable or isinstance(error, EngineProtocolError):
-                    raise
-                trouble = error
-            if reading.finished:
-                return
-            lost_at = lost_at or loop.time()
-            if loop.time() - lost_at > self._patience:
-                raise trouble
-            await asyncio.sleep(trouble.retry_after or wait)
-            wait = min(wait * 2, _LONGEST_WAIT)
-
-    async def _follow_once(self, reading: Reading) -> AsyncGenerator[list[Entry], None]:
-        reading.reconnected()
-        url = self.url + reading.path
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._timeouts.connect, sock_read=_SILENT_SECONDS
-        )
-        headers = {**self._headers(), "Accept": "text/event-stream"}
-        try:
-            async with self._http.get(
-                url, params=reading.params, headers=headers, timeout=timeout
-            ) as response:
-                await self._check(response)
-                async for data in response.content.iter_any():
-                    entries = reading.feed(data)
-                    if entries:
-                        yield entries
-                    if reading.finished:
-                        return
-        except (aiohttp.ClientError, OSError) as error:
-            raise lost(error, self.url) from error
-
-    async def streams(self, limit: int = 50) -> Sequence[StreamInfo]:
-        """The newest streams that this key may see."""
-        found = await self._ask("GET", f"/streams?limit={limit}", StreamList)
-        return found.data
-
-    async def cancel(self, stream: str) -> bool:
-        """Stops a stream's run; false when it had ended."""
-        path = f"{Reading(stream).path}/cancel"
-        return (await self._ask("POST", path, StreamCancelled)).cancelled
-
-    @asynccontextmanager
-    async def draw(self, request: Request) -> AsyncIterator[str]:
-        """Asks for pictures; the id of the stream that has them, to be followed.
-
-        The connection is kept until the block is left: the run is nobody's until it is followed.
-        """
-        headers = {
-            **self._headers(),
-            "Content-Type": "application/json",
-            "Penstock-On-Disconnect": "linger",
-        }
-        data = json.encode(_pictures.body(request))
-        try:
-            async with asyncio.timeout(self._timeouts.connect + self._timeouts.first_token):
-                response = await self._http.post(
-                    f"{self.url}/images/generations", data=data, headers=headers
-                )
-        except (aiohttp.ClientError, OSError) as error:
-            raise lost(error, self.url) from error
-        try:
-            await self._check(response)
-            stream = response.headers.get("Penstock-Stream")
-            if stream is None:
-                raise EngineProtocolError(f"{self.url} is no Penstock: it names no stream")
-            yield stream
-        finally:
-            response.close()
-
-    async def picture(self, stream: str, sha256: str) -> bytes:
-        """A picture of a stream, asked for again where the connection is lost.
-
-        Raises `EngineProtocolError` for bytes that are not the ones named.
-        """
-        path = f"{self.url}{Reading(stream).path}/blobs/{sha256}"
-        loop = asyncio.get_running_loop()
-        began, wait = loop.time(), _FIRST_WAIT
+        paced = self._plan.speed > 0
         while True:
-            try:
-                data = await self._bytes(path)
-            except (UnavailableError, EngineTimeoutError) as error:
-                if loop.time() - began > self._patience:
-                    raise
-                await asyncio.sleep(error.retry_after or wait)
-                wait = min(wait * 2, _LONGEST_WAIT)
-                continue
-            if hashlib.sha256(data).hexdigest() != sha256:
-                raise EngineProtocolError("a picture arrived with other bytes than were kept")
-            return data
+            for entry in self._batch:
+                if paced and (wait := self._pause(entry)) > 0:
+                    try:
+                        await asyncio.sleep(wait)
+                    except BaseException:
+                        self._unread(entry)
+                        raise
+                self.seq = entry.seq
+                yield entry
+            if not await self._driver.run(self._more()):
+                return
 
-    # ── any OpenAI-compatible server ─────────────────────────────────────────────────────────────
+    async def events(self) -> AsyncIterator[Event]:
+        """The events alone."""
+        async for entry in self.entries():
+            yield entry.event
+
+    async def text(self, *, choice: int = 0) -> AsyncIterator[str]:
+        """The pieces of one choice's text. Raises what broke the answer, after all that came."""
+        async for entry in self.entries():
+            event = entry.event
+            if isinstance(event, TextDelta):
+                if event.choice == choice:
+                    yield event.text
+            elif isinstance(event, Failed):
+                raise failure(event)
+
+    async def result(self, *, partial: bool = False) -> Reply:
+        """The whole answer, however much of it was read before; it is waited for.
+
+        Raises what broke it, unless `partial`: then `failed` says so beside what there is.
+        """
+        reply = await self._driver.run(self._whole())
+        return self._judged(reply, partial=partial)
+
+    async def cancel(self) -> bool:
+        """Stops the run at its server; false when it had ended."""
+        return await self._driver.run(self._stop())
+
+    def replay(self, *, speed: float = 1.0) -> "AsyncStream":
+        """The same stream from its beginning, with the gaps of its recording divided by `speed`; 0
+        is at once. Raises `ModalityError` where streams are not kept.
+        """
+        return AsyncStream(self._driver, self._replayed(speed))
+
+    async def close(self) -> None:
+        """Lets go of the connection. Idempotent."""
+        self._close()
+
+
+class AsyncDrawing(Making):
+    """Pictures being made: a context manager, and an iterator over their progress."""
+
+    def __init__(self, driver: Driver, plan: Plan) -> None:
+        super().__init__()
+        self.stream = AsyncStream(driver, plan)
+        self._driver = driver
+        self._server = plan.server
+
+    async def __aenter__(self) -> Self:
+        await self.stream.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stream.close()
+
+    async def __aiter__(self) -> AsyncIterator[Progress]:
+        """What happens: places in a queue, a model that loads, steps. Raises what broke it."""
+        async for event in self.stream.events():
+            found = self._noted(event)
+            if found is not None:
+                yield found
+
+    async def preview(self, progress: Progress) -> bytes | None:
+        """The picture in progress as a file's bytes, where the event has one."""
+        if progress.preview is None:
+            return None
+        return await self._driver.run(self._server.picture(self.stream.id, progress.preview))
+
+    async def result(self) -> Sequence[Picture]:
+        """The finished pictures; they are waited for. Raises what broke them."""
+        async for _ in self:
+            pass
+        found = []
+        for image in self._images:
+            data = await self._driver.run(self._server.picture(self.stream.id, image.blob))
+            found.append(picture(image, data))
+        return found
+
+    async def cancel(self) -> bool:
+        """Stops the run at its server; false when it had ended."""
+        return await self.stream.cancel()
+
+
+class AsyncSession:
+    """A conversation that its server keeps; elsewhere this client's memory does."""
+
+    def __init__(self, client: "AsyncClient", session: str) -> None:
+        self.id = session
+        self._client = client
+
+    def stream(self, message: Prompt, /, **options: Unpack[TurnOptions]) -> AsyncStream:
+        """The next turn: a user's text, or the results of tools. `system` counts in the first."""
+        return self._client._turn(self.id, message, options)  # noqa: SLF001
+
+    async def generate(self, message: Prompt, /, **options: Unpack[TurnOptions]) -> Reply:
+        """The next turn, whole. Raises what broke it."""
+        async with self.stream(message, **options) as stream:
+            return await stream.result()
+
+    async def history(self) -> Sequence[Line]:
+        """What was said, the system message first. Raises `UnknownSessionError`."""
+        return await self._client._driver.run(  # noqa: SLF001
+            self._client._server.history(self.id)  # noqa: SLF001
+        )
+
+    async def clear(self) -> None:
+        """Erases it. Raises `UnknownSessionError`."""
+        await self._client._driver.run(self._client._server.forget(self.id))  # noqa: SLF001
+
+
+class AsyncClient:
+    """A client of one server: a Penstock, an OpenAI-compatible one, or Ollama.
+
+    `url`: the server's address; `/v1` is added where it has no path. `key` is sent as a bearer
+    token. `api`: what it speaks; by default that is found out. `model`: for requests that name
+    none. `timeouts` in seconds: to connect, to the first token, between tokens. `patience`: how
+    many seconds a stream of a Penstock may be unreachable. `silence`: seconds without even a
+    heartbeat after which a connection is taken for dead. Every error is a
+    `penstock.GatewayError`, with a `status`, a `code`, and what to do.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:9601",
+        *,
+        key: Secret | str | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        address = Address(url, key, settings)
+        self.url = address.url
+        self._model = settings.get("model", "")
+        self._server: Server = Found(address, settings.get("api", "auto"))
+        self._driver: Driver = AsyncHttp()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    def stream(
+        self, prompt: Prompt, /, *, keep: bool = True, **options: Unpack[Options]
+    ) -> AsyncStream:
+        """An answer as it arrives, to a text or a conversation.
+
+        `keep=False`: an answer that its server does not keep is not kept here for `result` either.
+        Raises `InvalidRequestError` for options that make no sense; what the server refuses is
+        raised when the stream is entered.
+        """
+        return self._streamed(_asking.request(prompt, options, self._model), keep=keep)
+
+    async def generate(self, prompt: str, /, **options: Unpack[Options]) -> Reply:
+        """The whole answer to a text. Raises what broke it."""
+        async with self.stream(prompt, **options) as stream:
+            return await stream.result()
+
+    async def chat(self, messages: Messages, /, **options: Unpack[Options]) -> Reply:
+        """The whole answer to a conversation. Raises what broke it."""
+        async with self.stream(messages, **options) as stream:
+            return await stream.result()
+
+    def session(self, session: str) -> AsyncSession:
+        """A conversation by an id of one's own choosing; it begins with its first turn."""
+        return AsyncSession(self, session)
+
+    def image(self, prompt: str, /, **options: Unpack[ImageOptions]) -> AsyncDrawing:
+        """Pictures of a text, as they are made. Raises `InvalidRequestError` for bad options."""
+        request = _asking.image_request(prompt, options, self._model)
+        return AsyncDrawing(self._driver, Plan(server=self._server, request=request))
+
+    def resume(self, stream_id: str, *, after: int = 0) -> AsyncStream:
+        """A kept stream, live or ended, from the event after `after`.
+
+        Raises `UnknownStreamError` when it is entered, for one that there is not.
+        """
+        plan = Plan(server=self._server, stream=stream_id, after=Seq(after))
+        return AsyncStream(self._driver, plan)
 
     async def models(self) -> Sequence[ModelCard]:
-        """What the server offers."""
-        found = await self._ask("GET", "/models", _Models)
-        return tuple(
-            ModelCard(name=one.id, binding=one.owned_by, context_size=one.max_model_len)
-            for one in found.data
-        )
+        """What can be asked for."""
+        return await self._driver.run(self._server.models())
 
-    @asynccontextmanager
-    async def chat(self, request: Request) -> AsyncIterator[Answering]:
-        """Asks, and gives the answer as it arrives. Leaving early closes the connection.
+    async def streams(self, limit: int = 50) -> Sequence[StreamInfo]:
+        """The newest streams that this key may see. Raises `ModalityError` where none are kept."""
+        return await self._driver.run(self._server.streams(limit))
 
-        The usage is asked for; a server that refuses that wish is asked once more without it.
-        """
-        try:
-            answering = await self._begin(request, ask_usage=True)
-        except InvalidRequestError as error:
-            if "stream_options" not in error.message:
-                raise
-            answering = await self._begin(request, ask_usage=False)
-        asked, response, began = answering
-        try:
-            yield Answering(asked, response, self._timeouts, began)
-        finally:
-            response.close()
+    async def cancel(self, stream_id: str) -> bool:
+        """Stops a stream's run; false when it had ended."""
+        return await self._driver.run(self._server.cancel(stream_id))
 
-    async def complete(self, request: Request) -> Reply:
-        """The whole answer. Raises what broke it."""
-        folder = Folder()
-        seq = 0
-        async with self.chat(request) as answering:
-            while batch := await answering.take():
-                for event in [event for one in batch for event in one.events]:
-                    if isinstance(event, Failed):
-                        raise EngineProtocolError(event.message)
-                    seq += 1
-                    folder.feed(Entry(Seq(seq), 0, event))
-        return folder.reply()
+    async def close(self) -> None:
+        """Closes every connection. Idempotent."""
+        await self._driver.close()
 
-    async def _begin(
-        self, request: Request, *, ask_usage: bool
-    ) -> tuple[Asked, aiohttp.ClientResponse, float]:
-        body = _completions.body(request, ask_usage=ask_usage)
-        url = f"{self.url}/chat/completions"
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-        shown = {**headers, **({"Authorization": "Bearer ***"} if self._key else {})}
-        began = asyncio.get_running_loop().time()
-        seconds = self._timeouts.first_token
-        try:
-            async with asyncio.timeout(self._timeouts.connect + seconds):
-                response = await self._http.post(
-                    url, data=json.encode(body), headers={**self._headers(), **headers}
-                )
-        except aiohttp.ClientConnectionError as error:
-            raise lost(error, self.url) from error
-        except TimeoutError as error:
-            raise EngineTimeoutError(
-                f"{self.url} took the request and gave no sign within {seconds:g} s; raise the "
-                "timeout, or see what the server is doing"
-            ) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise lost(error, self.url) from error
-        try:
-            await self._check(response)
-        except BaseException:
-            response.close()
-            raise
-        return Asked(url, shown, body), response, began
+    def _turn(self, session: str, message: Prompt, options: TurnOptions) -> AsyncStream:
+        request = _asking.turn(session, message, options, self._model)
+        return self._streamed(request, keep=True)
 
-    async def is_penstock(self, within: float) -> bool:
-        """Whether a Penstock answers at this address, asked for at most `within` seconds."""
-        parts = urlsplit(self.url)
-        try:
-            async with (
-                asyncio.timeout(within),
-                self._http.get(f"{parts.scheme}://{parts.netloc}/health") as response,
-            ):
-                health = json.decode(await response.content.read(4096), _Health, GatewayError)
-                return health.status == "ok"
-        except (aiohttp.ClientError, OSError, GatewayError):
-            return False
+    def _streamed(self, request: Request, *, keep: bool) -> AsyncStream:
+        return AsyncStream(self._driver, Plan(server=self._server, request=request, keep=keep))
 
-    # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def _http(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            raise RuntimeError("use the client as `async with AsyncClient(…) as client`")
-        return self._session
-
-    def _headers(self) -> Mapping[str, str]:
-        return {"Authorization": f"Bearer {self._key.reveal()}"} if self._key else {}
-
-    async def _check(self, response: aiohttp.ClientResponse) -> None:
-        if response.status != 200:
-            body = await response.content.read(64 * 1024)
-            raise refusal(response.status, body, response.headers.get("Retry-After"), self._key)
-
-    async def _bytes(self, url: str) -> bytes:
-        try:
-            async with (
-                asyncio.timeout(self._timeouts.connect + self._timeouts.between_tokens),
-                self._http.get(url, headers=self._headers()) as response,
-            ):
-                await self._check(response)
-                return await response.read()
-        except (aiohttp.ClientError, OSError) as error:
-            raise lost(error, self.url) from error
-
-    async def _ask(self, method: str, path: str, kind: type[T]) -> T:
-        try:
-            async with (
-                asyncio.timeout(self._timeouts.connect + self._timeouts.between_tokens),
-                self._http.request(method, self.url + path, headers=self._headers()) as response,
-            ):
-                await self._check(response)
-                return json.decode(await response.read(), kind, EngineProtocolError)
-        except (aiohttp.ClientError, OSError) as error:
-            raise lost(error, self.url) from error
+def around(server: Server, driver: Driver, url: str) -> AsyncClient:
+    """A client of somebody who is not reached over HTTP."""
+    client = AsyncClient()
+    client.url = url
+    client._server = server  # noqa: SLF001
+    client._driver = driver  # noqa: SLF001
+    return client

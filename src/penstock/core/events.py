@@ -169,7 +169,7 @@ Event = (
 TERMINAL: Final = (Failed, Done)
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One event at its place in a stream's log. `seq` counts from 1, `ms` since `Start`."""
 
     seq: Seq

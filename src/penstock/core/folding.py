@@ -37,6 +37,16 @@ class Reply(msgspec.Struct, kw_only=True, omit_defaults=True):
         """The first choice; an empty one when nothing was said."""
         return self.choices[0] if self.choices else ChoiceReply()
 
+    @property
+    def text(self) -> str:
+        """The text of the first choice."""
+        return self.first.text
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls of the first choice."""
+        return self.first.tool_calls
+
 
 class _Choice:
     """The pieces of one choice, joined once at the end: linear in the length of the stream."""

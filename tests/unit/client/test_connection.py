@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from penstock.client.aio import AsyncClient
+from penstock.client.connection import Connection
 from penstock.core import errors
 from penstock.core.events import Done, Entry, Event, Failed, Seq, Start, TextDelta
 from penstock.core.messages import say
@@ -62,7 +62,7 @@ def says(*pieces: bytes) -> Answer:
     return answer
 
 
-async def events(client: AsyncClient) -> list[Event]:
+async def events(client: Connection) -> list[Event]:
     found: list[Event] = []
     async with client.chat(ASK) as answering:
         while batch := await answering.take():
@@ -89,7 +89,7 @@ async def test_a_refusal_becomes_an_error_that_says_what_to_do(
 ):
     async with (
         serving(says(plain(status, body, b"retry-after: 7\r\n"))) as url,
-        AsyncClient(url, key="sk-secret") as client,
+        Connection(url, key="sk-secret") as client,
     ):
         with pytest.raises(kind) as caught:
             await events(client)
@@ -99,7 +99,7 @@ async def test_a_refusal_becomes_an_error_that_says_what_to_do(
 
 
 async def test_nothing_listens_there(unused_tcp_port: int):
-    async with AsyncClient(f"http://127.0.0.1:{unused_tcp_port}") as client:
+    async with Connection(f"http://127.0.0.1:{unused_tcp_port}") as client:
         with pytest.raises(errors.UnavailableError, match="is the server running there"):
             await events(client)
         assert not await client.is_penstock(within=1)
@@ -108,7 +108,7 @@ async def test_nothing_listens_there(unused_tcp_port: int):
 @pytest.mark.parametrize("url", ["127.0.0.1:1", "ftp://a", "http://", "x"])
 def test_no_address_is_said(url: str):
     with pytest.raises(errors.InvalidRequestError, match="is no address"):
-        AsyncClient(url)
+        Connection(url)
 
 
 async def test_an_answer_and_its_key():
@@ -118,7 +118,7 @@ async def test_an_answer_and_its_key():
         asked.append(request)
         writer.write(HEAD + TEXT + END)
 
-    async with serving(answer) as url, AsyncClient(url + "/v1/", key="sk-1") as client:
+    async with serving(answer) as url, Connection(url + "/v1/", key="sk-1") as client:
         reply = await client.complete(ASK)
     assert reply.first.text == "Hi"
     assert asked[0].startswith(b"POST /v1/chat/completions ")
@@ -133,7 +133,7 @@ async def test_a_server_that_refuses_the_wish_for_usage_is_asked_without_it():
         refused = plain("400 X", b'{"error":{"message":"stream_options: unknown"}}')
         writer.write(refused if len(asked) == 1 else HEAD + TEXT + END)
 
-    async with serving(answer) as url, AsyncClient(url) as client:
+    async with serving(answer) as url, Connection(url) as client:
         assert await events(client) == [TextDelta(part=1, text="Hi"), Done(reason="stop")]
     assert [b"stream_options" in one for one in asked] == [True, False]
 
@@ -155,7 +155,7 @@ async def test_silence_is_an_error_and_heartbeats_are_silence(where: str):
             gone.set()
 
     quick = Timeouts(connect=0.2, first_token=0.3, between_tokens=0.3)
-    async with serving(answer) as url, AsyncClient(url, timeouts=quick) as client:
+    async with serving(answer) as url, Connection(url, timeouts=quick) as client:
         with pytest.raises(errors.EngineTimeoutError, match="raise the timeout"):
             await events(client)
 
@@ -163,13 +163,13 @@ async def test_silence_is_an_error_and_heartbeats_are_silence(where: str):
 async def test_a_cut_in_the_middle_is_an_error():
     chunked = HEAD.replace(b"connection: close", b"transfer-encoding: chunked")
     piece = b"%x\r\n%s\r\n" % (len(TEXT), TEXT)
-    async with serving(says(chunked, piece)) as url, AsyncClient(url) as client:
+    async with serving(says(chunked, piece)) as url, Connection(url) as client:
         with pytest.raises(errors.UnavailableError, match="was cut"):
             await events(client)
 
 
 async def test_a_clean_end_without_an_ending_is_a_failure():
-    async with serving(says(HEAD, TEXT)) as url, AsyncClient(url) as client:
+    async with serving(says(HEAD, TEXT)) as url, Connection(url) as client:
         *_, last = await events(client)
         assert isinstance(last, Failed)
         with pytest.raises(errors.EngineProtocolError):
@@ -178,7 +178,7 @@ async def test_a_clean_end_without_an_ending_is_a_failure():
 
 async def test_models_are_listed():
     body = b'{"data":[{"id":"a/b","owned_by":"x","max_model_len":9},{"id":"c"}]}'
-    async with serving(says(plain("200 OK", body))) as url, AsyncClient(url) as client:
+    async with serving(says(plain("200 OK", body))) as url, Connection(url) as client:
         found = [(card.name, card.binding, card.context_size) for card in await client.models()]
     assert found == [("a/b", "x", 9), ("c", "", None)]
 
@@ -210,7 +210,7 @@ async def test_a_connection_lost_at_every_event_loses_and_repeats_nothing(reset:
             await asyncio.sleep(0.02)
             writer.transport.abort()
 
-    async with serving(answer) as url, AsyncClient(url) as client:
+    async with serving(answer) as url, Connection(url) as client:
         assert [entry async for entry in client.follow("s")] == ENTRIES
     assert cursors == list(range(12))
 
@@ -221,19 +221,19 @@ async def test_a_server_that_is_away_for_a_moment_is_waited_for():
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(next(turns))
 
-    async with serving(answer) as url, AsyncClient(url) as client:
+    async with serving(answer) as url, Connection(url) as client:
         assert len([entry async for entry in client.follow("s", Seq(0))]) == 12
 
 
 async def test_patience_ends(unused_tcp_port: int):
-    async with AsyncClient(f"http://127.0.0.1:{unused_tcp_port}", patience=0.2) as client:
+    async with Connection(f"http://127.0.0.1:{unused_tcp_port}", patience=0.2) as client:
         with pytest.raises(errors.UnavailableError, match="is the server running"):
             await anext(client.follow("s"))
 
 
 async def test_an_unknown_stream_is_an_error_at_once():
     body = b'{"error":{"message":"no stream \'s\'"}}'
-    async with serving(says(plain("404 X", body))) as url, AsyncClient(url) as client:
+    async with serving(says(plain("404 X", body))) as url, Connection(url) as client:
         with pytest.raises(errors.NotFoundError, match="no stream 's'"):
             await anext(client.follow("s"))
 
@@ -246,7 +246,7 @@ async def test_cancel_and_list():
             assert request.startswith(b"GET /v1/streams?limit=3 ")
             writer.write(plain("200 OK", b'{"object":"list","data":[]}'))
 
-    async with serving(answer) as url, AsyncClient(url) as client:
+    async with serving(answer) as url, Connection(url) as client:
         assert await client.cancel("s") is True
         assert list(await client.streams(3)) == []
 
@@ -260,5 +260,5 @@ async def test_cancel_and_list():
     ],
 )
 async def test_our_own_server_is_told_from_others(body: bytes, ours: bool):
-    async with serving(says(plain("200 OK", body))) as url, AsyncClient(url) as client:
+    async with serving(says(plain("200 OK", body))) as url, Connection(url) as client:
         assert await client.is_penstock(within=5) is ours

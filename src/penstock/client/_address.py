@@ -1,0 +1,118 @@
+"""Where a server is, who asks, and what both have patience for: calls of it, as steps."""
+
+import time
+from collections.abc import Mapping
+from typing import Literal, TypedDict, TypeVar
+from urllib.parse import urlsplit
+
+from penstock.client._patience import Clock, Patience
+from penstock.client._refusals import refusal, silent
+from penstock.client.steps import Open, Opened, SilenceError, Steps, opening, reading
+from penstock.core.errors import EngineProtocolError, GatewayError, InvalidRequestError
+from penstock.core.ports import Timeouts
+from penstock.core.secrets import Secret
+from penstock.wire import json
+
+T = TypeVar("T")
+
+_MOST_OF_A_REFUSAL = 64 * 1024
+
+
+Api = Literal["auto", "penstock", "openai", "ollama"]
+
+
+class Settings(TypedDict, total=False):
+    """What a client may be told. See `aio.AsyncClient`."""
+
+    api: Api
+    model: str
+    timeouts: Timeouts
+    patience: float
+    silence: float
+
+
+class Address:
+    """`url`: scheme, host, port and any path. The settings as the clients have them."""
+
+    def __init__(self, url: str, key: Secret | str | None, settings: Settings) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise InvalidRequestError(f"{url!r} is no address; it looks like http://HOST:PORT")
+        self.root = f"{parts.scheme}://{parts.netloc}"
+        self.url = self.root + parts.path.rstrip("/")
+        self.key = Secret(key) if isinstance(key, str) else key
+        self.timeouts = settings.get("timeouts", Timeouts())
+        self.silence = settings.get("silence", 30.0)
+        self.clock: Clock = time.monotonic
+        self._patience = settings.get("patience", 60.0)
+
+    @property
+    def v1(self) -> str:
+        """Where OpenAI's routes are."""
+        return self.url if urlsplit(self.url).path else f"{self.url}/v1"
+
+    @property
+    def bare(self) -> str:
+        """Without `/v1`, whoever wrote it."""
+        return self.url.removesuffix("/v1")
+
+    def patience(self) -> Patience:
+        """A fresh one."""
+        return Patience(self._patience, self.clock)
+
+    def open(
+        self,
+        method: str,
+        url: str,
+        body: object = None,
+        headers: Mapping[str, str] = {},
+        *,
+        seconds: float | None = None,
+    ) -> Steps[Opened]:
+        """An answer whose status is 200. Raises what the server says against it."""
+        sent = dict(headers)
+        if self.key is not None and url.startswith(f"{self.root}/"):
+            sent["Authorization"] = f"Bearer {self.key.reveal()}"
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        times = self.timeouts
+        waits = times.connect + times.first_token if seconds is None else seconds
+        step = Open(method, url, sent, _encoded(body), times.connect, waits)
+        opened = yield from opening(step)
+        if opened.status == 200:
+            return opened
+        try:
+            data = b""
+            while len(data) < _MOST_OF_A_REFUSAL:
+                piece = yield from reading(opened, times.connect)
+                if not piece:
+                    break
+                data += piece
+        except (GatewayError, SilenceError):
+            data = b""
+        finally:
+            opened.close()
+        raise refusal(opened.status, data, opened.headers.get("retry-after"), self.key)
+
+    def whole(self, method: str, url: str, body: object = None) -> Steps[bytes]:
+        """An answer's whole body, asked for once."""
+        seconds = self.timeouts.connect + self.timeouts.between_tokens
+        try:
+            opened = yield from self.open(method, url, body, seconds=seconds)
+            pieces = []
+            try:
+                while piece := (yield from reading(opened, self.timeouts.between_tokens)):
+                    pieces.append(piece)
+            finally:
+                opened.close()
+        except SilenceError as error:
+            raise silent(url, seconds) from error
+        return b"".join(pieces)
+
+    def ask(self, method: str, path: str, kind: type[T]) -> Steps[T]:
+        """The same as a value."""
+        return json.decode((yield from self.whole(method, path)), kind, EngineProtocolError)
+
+
+def _encoded(body: object) -> bytes | None:
+    return None if body is None else json.encode(body)

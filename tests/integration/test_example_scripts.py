@@ -1,0 +1,84 @@
+"""Every script of `examples/python` runs against a live gateway, and says what it promises."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.integration.images_server import KEY, images_server
+from tests.integration.serving import ROOT, Serving, serve, start
+
+SCRIPTS = ROOT / "examples" / "python"
+
+
+def said(pattern: str) -> Callable[[str], bool]:
+    return lambda out: re.search(pattern, out, re.DOTALL) is not None
+
+
+SAYS: dict[str, Callable[[str], bool]] = {
+    "streaming_client": said(r"\w.*\n\n\d+ tokens, the first after \d+\.\d+ s\n"),
+    "simple_client": said(r"\w.*\n\d+ tokens in, \d+ out"),
+    "interactive_chat": said(r"You: .*\w.*5 messages so far"),
+    "progress_indicator": said(r"\d+ tokens\n\w"),
+    "collect_and_process": said(r"1\. \w.*\d+ words, ended by (stop|length)"),
+    "typewriter": said(r"\w+"),
+    "error_handling": said(r"answered: \w.*no such model: .*not there: .* again\? True"),
+    "custom_handler": said(r"\d+ tokens\ndone: (stop|length)\n\w"),
+    "token_counting": said(r"'Hello!': \d+ tokens, first after .*\d+ tokens in all"),
+    "resume": said(r"died \(-6\) after event 5\n.*\nwhole answer: [1-9]\d* characters"),
+    "two_watchers": said(r"\w.*\nall the same: True"),
+    "replay": said(r"\w.*\[at speed 1: .*\[at speed 2: "),
+    "tools_while_streaming": said(r"get_weather .*\}.*"),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with serve(tmp_path_factory.mktemp("server"), "") as serving:
+        yield serving
+
+
+def run(name: str, url: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(SCRIPTS / f"{name}.py")],
+        env={
+            "HOME": str(folder),
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT / "src"),
+            "PENSTOCK_URL": url,
+            "TYPE_SECONDS": "0",
+        },
+        cwd=folder,
+        input="Hello!\nAnd then?\n\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_no_script_is_left_out():
+    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*SAYS, "image_client"}
+
+
+@pytest.mark.parametrize("name", sorted(SAYS))
+def test_script(name: str, server: Serving, tmp_path: Path):
+    out = run(name, server.url, tmp_path)
+    assert SAYS[name](out), out
+
+
+async def test_the_image_client(tmp_path: Path):
+    async with images_server() as painter:
+        binding = f'[bindings.p]\nengine = "openai_images"\nurl = "{painter.url}"\nkey = "{KEY}"\n'
+        server = await asyncio.to_thread(start, tmp_path / "server", binding)
+        try:
+            out = await asyncio.to_thread(run, "image_client", server.url, tmp_path)
+        finally:
+            await asyncio.to_thread(server.stop)
+    assert "saved picture-1.png" in out
+    assert (tmp_path / "picture-1.png").read_bytes().startswith(b"\x89PNG")
