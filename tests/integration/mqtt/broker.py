@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from tests.integration.serving import free_port
@@ -30,7 +30,7 @@ def program(name: str) -> str:
 
 @dataclass
 class Broker:
-    """One mosquitto. What it keeps lies in `folder`, so that it may be stopped and started again."""
+    """One mosquitto. What it keeps lies in `folder`, so that it can be started again."""
 
     folder: Path
     config: str
@@ -119,7 +119,7 @@ class Peer:
         self._came = threading.Condition()
         self._subscribed = threading.Event()
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, protocol=paho.MQTTProtocolVersion(version)
+            CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion(version)
         )
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self._subscribed.set()
@@ -152,7 +152,7 @@ class Peer:
         properties = message.properties
         facts = dict(getattr(properties, "UserProperty", None) or [])
         correlation = bytes(getattr(properties, "CorrelationData", None) or b"")
-        heard = Heard(message.topic, message.payload, message.retain, facts, correlation)
+        heard = Heard(message.topic, bytes(message.payload), message.retain, facts, correlation)
         with self._came:
             self._heard.append(heard)
             self._came.notify_all()

@@ -12,12 +12,15 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from contextlib import suppress
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import aiomqtt
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from penstock.config.schema import Mqtt
 from penstock.core.errors import ConfigError
@@ -33,6 +36,8 @@ _KEEP_ALIVE: Final = 30
 _SESSION_SECONDS: Final = 24 * 3600
 """How long a broker of MQTT 5 keeps our session; with 3.1.1 it decides itself."""
 _IN_FLIGHT: Final = 64
+_REFUSED: Final = 128
+"""From here on a code says no."""
 _UNSUPPORTED_VERSION: Final = (1, 132)
 """The answer to a CONNECT of a version that a broker does not speak: of 3.1.1, of 5."""
 
@@ -105,7 +110,7 @@ def broker(settings: Mqtt) -> Broker:
 
 class Link:
     """Use `run` in a task. `told(trouble)` is called when the connection breaks, with `None` when
-    it stands again.
+    it stands again. `status_topic` empty: nobody is told that we are there.
     """
 
     def __init__(
@@ -119,7 +124,7 @@ class Link:
         self._settings = settings
         self._broker = broker(settings)
         self._client_id = client_id
-        self._filters = filters
+        self._filters = list(filters)
         self._status_topic = status_topic
         self._told = told
         self._modern = settings.protocol == "5"
@@ -148,18 +153,35 @@ class Link:
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - spreads, hides nothing
             wait = min(wait * 2, _LONGEST_WAIT)
 
+    async def subscribe(self, topic: str) -> None:
+        """Listens on a topic, over every connection from now on."""
+        self._filters.append(topic)
+        client = self._client
+        if client is not None:
+            with suppress(aiomqtt.MqttError):  # The next connection does it.
+                await client.subscribe(topic, 1)
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Listens there no more."""
+        self._filters.remove(topic)
+        client = self._client
+        if client is not None:
+            with suppress(aiomqtt.MqttError):
+                await client.unsubscribe(topic)
+
     async def _stand(self, client: _Client) -> None:
         if self._filters:
             answers = await client.subscribe([(one, 1) for one in self._filters])
             refused = [
                 name
                 for name, answer in zip(self._filters, answers, strict=False)
-                if (answer if isinstance(answer, int) else answer.value) >= 128
+                if _number(answer) >= _REFUSED
             ]
             if refused:
                 raise aiomqtt.MqttError(f"the broker lets us not subscribe to {refused[0]}")
         self._client = client
-        await client.publish(self._status_topic, self.status("online"), qos=1)
+        if self._status_topic:
+            await client.publish(self._status_topic, self.status("online"), qos=1)
         self._connected.set()
         self._trouble = None
         self._told(None)
@@ -225,21 +247,19 @@ class Link:
     async def leave(self) -> None:
         """Says that we are gone, if the broker can hear it: a clean end sends no last will."""
         client = self._client
-        if client is not None:
-            try:
+        if client is not None and self._status_topic:
+            with suppress(aiomqtt.MqttError):
                 await client.publish(self._status_topic, self.status("offline"), qos=1, timeout=2)
-            except aiomqtt.MqttError as error:
-                logger.info("no farewell: %s", error)
 
-    def status(self, state: str) -> bytes:
+    def status(self, state: Literal["online", "offline"]) -> bytes:
         """The payload of the status topic, now."""
-        kind = "online" if state == "online" else "offline"
-        return json.encode(Status(self._client_id, kind, round(time.time(), 3)))
+        return json.encode(Status(self._client_id, state, round(time.time(), 3)))
 
     def _new_client(self) -> _Client:
         settings, broker = self._settings, self._broker
-        lasting = Properties(PacketTypes.CONNECT)
+        lasting = _made(PacketTypes.CONNECT)
         lasting.SessionExpiryInterval = _SESSION_SECONDS
+        will = aiomqtt.Will(self._status_topic, self.status("offline"), qos=1)
         client = _Client(
             broker.host,
             broker.port,
@@ -248,28 +268,35 @@ class Link:
             logger=logger,
             identifier=self._client_id,
             protocol=aiomqtt.ProtocolVersion.V5 if self._modern else aiomqtt.ProtocolVersion.V311,
-            will=aiomqtt.Will(self._status_topic, self.status("offline"), qos=1),
+            will=will if self._status_topic else None,
             keepalive=_KEEP_ALIVE,
             max_inflight_messages=_IN_FLIGHT,
             tls_context=broker.tls,
-            **({"clean_start": False, "properties": lasting} if self._modern else {}),
             clean_session=None if self._modern else False,
+            clean_start=False if self._modern else MQTT_CLEAN_START_FIRST_ONLY,
+            properties=lasting if self._modern else None,
         )
         client.hold()
         return client
 
 
 def _refuses_version(error: aiomqtt.MqttError) -> bool:
-    return isinstance(error, aiomqtt.MqttCodeError) and _code(error) in _UNSUPPORTED_VERSION
+    return isinstance(error, aiomqtt.MqttCodeError) and _number(error.rc) in _UNSUPPORTED_VERSION
 
 
-def _code(error: aiomqtt.MqttCodeError) -> int | None:
-    found = error.rc
-    return found if found is None or isinstance(found, int) else int(found.value)
+def _number(code: object) -> int:
+    """A code of 3.1.1 or of 5."""
+    if isinstance(code, ReasonCode):
+        return int(code.value)
+    return code if isinstance(code, int) else -1
+
+
+def _made(packet: int) -> Properties:
+    return Properties(packet)  # type: ignore[no-untyped-call]
 
 
 def _properties(message: Outgoing) -> Properties:
-    found = Properties(PacketTypes.PUBLISH)
+    found = _made(PacketTypes.PUBLISH)
     if message.facts:
         found.UserProperty = list(message.facts.items())
     if message.correlation:
