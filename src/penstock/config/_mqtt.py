@@ -4,12 +4,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from penstock.config._section import Count, Positive
-from penstock.config._section import Section as _Section
+from penstock.config._section import Count, Positive, Section
 from penstock.core.secrets import Secret
 
 
-class MqttProject(_Section, frozen=True):
+class MqttProject(Section, frozen=True):
     """`[mqtt.projects.NAME]`: a project, whose topics begin with its name. Write this table for
     each instead of the list `projects`.
     """
@@ -29,7 +28,7 @@ class MqttProject(_Section, frozen=True):
 ProjectName = Annotated[str, Meta(pattern=r"^[^/+#$\s\x00-\x1f]+$")]
 
 
-class Mqtt(_Section, frozen=True):
+class Mqtt(Section, frozen=True):
     """The bridge to an MQTT broker, for clients that speak nothing else. Needs the extra `mqtt`."""
 
     url: Annotated[

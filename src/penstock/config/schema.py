@@ -11,11 +11,16 @@ from msgspec import Meta
 from penstock.config._mqtt import Mqtt as Mqtt
 from penstock.config._mqtt import MqttProject as MqttProject
 from penstock.config._section import Count, Positive
-from penstock.config._section import Section as _Section
 from penstock.core.ports import OnDisconnect, Timeouts
 from penstock.core.secrets import Secret
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class _Section(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    pass
 
 
 class Server(_Section, frozen=True):

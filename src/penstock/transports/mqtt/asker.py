@@ -1,4 +1,4 @@
-"""The other end: asks a bridge over its broker, and reads the stream to its end, whatever breaks."""
+"""The other end: asks a bridge over its broker, and reads a stream to its end, whatever breaks."""
 
 import asyncio
 import secrets
