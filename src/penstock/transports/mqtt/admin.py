@@ -11,6 +11,7 @@ from penstock.core.queries import Query, SessionAsk, SystemAsk
 from penstock.gateway.gateway import Gateway
 from penstock.transports.mqtt import topics
 from penstock.transports.mqtt.asking import template
+from penstock.transports.mqtt.ledger import Ledger
 from penstock.transports.mqtt.link import Link, Outgoing
 from penstock.wire import json
 
@@ -21,8 +22,9 @@ _MOST: Final = 10_000
 class Admin:
     """What `template`, `clear_history` and `delete_session` do. Prompts last as long as this."""
 
-    def __init__(self, gateway: Gateway, link: Link, settings: Mqtt) -> None:
+    def __init__(self, gateway: Gateway, link: Link, settings: Mqtt, ledger: Ledger) -> None:
         self._gateway = gateway
+        self._ledger = ledger
         self._link = link
         self._settings = settings
         self._of_projects: dict[str, str] = {}
@@ -53,6 +55,7 @@ class Admin:
         for name in await self._names(project, session, principal):
             query = Query("drop_session", name, SessionAsk(name))
             await self._gateway.find(query, principal)
+        self._ledger.begin_anew(project, session)
 
     async def _template(
         self, project: str, session: str, said: Mapping[str, object], principal: Principal

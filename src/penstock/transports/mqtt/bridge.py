@@ -62,8 +62,8 @@ class Bridge:
             self._told,
         )
         self._answers = Answers(gateway, self._link, settings.keep_state_seconds)
-        self._admin = Admin(gateway, self._link, settings)
         self._ledger = Ledger(time.monotonic)
+        self._admin = Admin(gateway, self._link, settings, self._ledger)
         self._lines = Lines()
         self._rates = Rates(settings.requests_per_minute, time.monotonic)
         dialects = {dialect.name: dialect for dialect in gateway.dialects}

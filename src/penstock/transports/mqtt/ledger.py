@@ -58,6 +58,15 @@ class Ledger:
             self.forget(next(iter(self._known.values())))
         return known
 
+    def begin_anew(self, project: str, session: str) -> None:
+        """A session was forgotten (empty: all of a project): what is said in it now is new, even if
+        it was said a moment ago. What has a `requestId` stays known.
+        """
+        for known in list(self._known.values()):
+            note = known.note
+            if note.project == project and session in ("", note.session) and not note.given:
+                self.forget(known)
+
     def forget(self, known: Known | None) -> None:
         """A request that was refused may be tried again."""
         if known is None:
