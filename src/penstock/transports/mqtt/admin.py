@@ -52,9 +52,12 @@ class Admin:
 
     async def drop(self, project: str, session: str, principal: Principal) -> None:
         """Forgets a session, or all of a project. The next message begins it anew."""
-        for name in await self._names(project, session, principal):
-            query = Query("drop_session", name, SessionAsk(name))
-            await self._gateway.find(query, principal)
+        while names := await self._names(project, session, principal):
+            for name in names:
+                query = Query("drop_session", name, SessionAsk(name))
+                await self._gateway.find(query, principal)
+            if session:  # Of all, a listing shows only the newest.
+                break
         self._ledger.begin_anew(project, session)
 
     async def _template(

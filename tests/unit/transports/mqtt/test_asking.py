@@ -7,6 +7,7 @@ from penstock.core.request import Request
 from penstock.dialects.portal_chat import Dialect
 from penstock.transports.mqtt import asking, topics
 from penstock.transports.mqtt.link import Incoming
+from penstock.transports.mqtt.shapes import Note
 from penstock.wire import json
 
 
@@ -132,7 +133,7 @@ def test_mqtt_5_may_say_it_beside_the_payload() -> None:
 
 def test_a_note_survives_in_the_head_of_its_stream() -> None:
     found = asked({"message": "x", "sessionId": "s", "requestId": "r", "stream": True})
-    note = json.decode(found.form, asking.Note, InvalidRequestError)
+    note = json.decode(found.form, Note, InvalidRequestError)
     assert (note.project, note.session, note.request, note.stream) == ("p", "s", "r", True)
     assert found.stream
 
