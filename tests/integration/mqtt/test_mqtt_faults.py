@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.mqtt.broker import Broker, Peer, broker, program
-from tests.integration.mqtt.test_mqtt_bridge import connected
+from tests.integration.mqtt.test_mqtt_bridge import connected, history
 from tests.integration.serving import ROOT, Serving, serve, start
 from tests.integration.test_portal_chat import tape
 
@@ -197,38 +197,67 @@ def test_tls(tmp_path: Path) -> None:
             noted(serving, "CERTIFICATE_VERIFY_FAILED")
 
 
-async def _old_broker(port: int) -> asyncio.Server:
-    """Mosquitto behind a broker that knows no MQTT 5: it answers such a CONNECT as 3.1.1 says
-    (section 3.2.2.3, return code 1) and hangs up. No mosquitto of the distributions does.
+class Between:
+    """A proxy before a mosquitto. `old`: it knows no MQTT 5, and answers such a CONNECT as 3.1.1
+    says (section 3.2.2.3, return code 1); no mosquitto of the distributions does. `deaf`: what the
+    client sends is lost from now on.
     """
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
+    def __init__(self, port: int, *, old: bool = False) -> None:
+        self._broker = port
+        self._old = old
+        self._loop = asyncio.get_running_loop()
+        self._writers: list[asyncio.StreamWriter] = []
+        self.deaf = False
+        self.lost = 0
+        self.port = 0
 
-    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def start(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    def cut(self) -> None:
+        """Both sides see a connection that broke. From any thread."""
+        for writer in self._writers:
+            self._loop.call_soon_threadsafe(writer.transport.abort)
+        self._writers = []
+        self.deaf = False
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         data = await reader.read(65536)
-        name = data.index(b"MQTT")
-        if data[name + 4] == 5:
+        if self._old and data[data.index(b"MQTT") + 4] == 5:
             writer.write(b"\x20\x02\x00\x01")
             writer.close()
             return
-        their_reader, their_writer = await asyncio.open_connection("127.0.0.1", port)
+        theirs, their_writer = await asyncio.open_connection("127.0.0.1", self._broker)
+        self._writers += [writer, their_writer]
         their_writer.write(data)
-        await asyncio.gather(pump(reader, their_writer), pump(their_reader, writer))
+        await asyncio.gather(
+            self._pump(reader, their_writer, up=True), self._pump(theirs, writer, up=False)
+        )
 
-    return await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool
+    ) -> None:
+        try:
+            while data := await reader.read(65536):
+                if up and self.deaf:
+                    self.lost += len(data)
+                else:
+                    writer.write(data)
+        except ConnectionError:
+            pass
+        writer.close()
 
 
 async def test_a_broker_without_mqtt_5_is_asked_with_3_1_1(
     tmp_path: Path, mosquitto: Broker
 ) -> None:
-    old = await _old_broker(mosquitto.port)
-    port = old.sockets[0].getsockname()[1]
+    between = Between(mosquitto.port, old=True)
 
     def talk() -> None:
-        text = slow(tmp_path, f"mqtt://127.0.0.1:{port}", pieces=3)
+        text = slow(tmp_path, f"mqtt://127.0.0.1:{between.port}", pieces=3)
         with (
             serve(tmp_path / "server", text) as serving,
             Peer(mosquitto.port, "general/assistant_response/s", version=5) as peer,
@@ -238,10 +267,39 @@ async def test_a_broker_without_mqtt_5_is_asked_with_3_1_1(
             assert peer.one("general/assistant_response/s").text == "0 1 2 "
             assert not peer.all()[0].facts
 
-    try:
+    async with await between.start():
         await asyncio.to_thread(talk)
-    finally:
-        old.close()
+
+
+@pytest.mark.parametrize("given", [True, False])
+async def test_what_the_broker_delivers_again_is_not_run_again(
+    tmp_path: Path, mosquitto: Broker, given: bool
+) -> None:
+    between = Between(mosquitto.port)
+
+    def talk() -> None:
+        text = slow(tmp_path, f"mqtt://127.0.0.1:{between.port}", pieces=100)
+        with (
+            serve(tmp_path / "server", text) as serving,
+            Peer(mosquitto.port, "general/assistant_response/s") as peer,
+        ):
+            connected(serving)
+            between.deaf = True  # The bridge's acknowledgement is lost.
+            asked = {"message": "x", "sessionId": "s"} | ({"requestId": "r"} if given else {})
+            peer.say("general/user_input", asked)
+            for _ in range(200):
+                if between.lost:
+                    break
+                time.sleep(0.02)
+            assert between.lost
+            between.cut()
+            assert peer.one("general/assistant_response/s").text.split()[-1] == "99"
+            assert len(history(serving, "general/s")) == 3
+        sent = [line for line in mosquitto.said.splitlines() if "Sending PUBLISH" in line]
+        assert [line for line in sent if "(d1," in line and "user_input" in line]
+
+    async with await between.start():
+        await asyncio.to_thread(talk)
 
 
 def test_it_says_when_it_is_full(tmp_path: Path, mosquitto: Broker) -> None:
