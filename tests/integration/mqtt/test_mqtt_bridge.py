@@ -268,18 +268,15 @@ def test_template_clear_and_delete(serving: Serving, mosquitto: Broker) -> None:
         assert system_of(serving, "maze/t2") == "You know mazes."  # Another's prompt is its own.
 
         admin("maze/clear_history/t1", {}, "History cleared")
-        time.sleep(0.2)
         talk("t1")
         assert len(history(serving, "maze/t1")) == 3
 
         peer.say("maze/template", {"template": "New rules."})
-        time.sleep(0.5)
         talk("t3")
         assert system_of(serving, "maze/t3") == "New rules."
 
         peer.say("maze/delete_session", {"sessionId": "t3"})
         peer.say("maze/template", b"no json")  # Ignored, as the original does.
-        time.sleep(0.5)
         talk("t3")
         assert len(history(serving, "maze/t3")) == 3
 

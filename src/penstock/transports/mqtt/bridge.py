@@ -28,7 +28,7 @@ from penstock.gateway.gateway import Gateway, now_ms
 from penstock.transports.mqtt import asking, topics
 from penstock.transports.mqtt.admin import Admin
 from penstock.transports.mqtt.answering import Answers, overloaded, stream_topic
-from penstock.transports.mqtt.ledger import Known, Ledger, Lines, Rates
+from penstock.transports.mqtt.ledger import Changes, Known, Ledger, Lines, Rates
 from penstock.transports.mqtt.link import Incoming, Link, Outgoing
 from penstock.transports.mqtt.shapes import Note, Trouble, problem
 from penstock.wire import json
@@ -65,6 +65,7 @@ class Bridge:
         self._ledger = Ledger(time.monotonic)
         self._admin = Admin(gateway, self._link, settings, self._ledger)
         self._lines = Lines()
+        self._changes = Changes()
         self._rates = Rates(settings.requests_per_minute, time.monotonic)
         dialects = {dialect.name: dialect for dialect in gateway.dialects}
         self._dialect = dialects[asking.SESSION_DIALECT]
@@ -205,9 +206,10 @@ class Bridge:
                     incoming.acknowledge()
                     await self._steer(place, incoming.payload)
                 case _:
-                    incoming.acknowledge()
-                    principal = self._principal(place.project)
-                    await self._admin.change(place, incoming.payload, principal)
+                    async with self._changes.one(place.project):
+                        incoming.acknowledge()
+                        principal = self._principal(place.project)
+                        await self._admin.change(place, incoming.payload, principal)
         finally:
             self._waiting -= 1
 
@@ -216,12 +218,14 @@ class Bridge:
             await self._ask(place, incoming)
             return
         session = place.rest or "default"
-        await self._admin.drop(place.project, session, self._principal(place.project))
+        async with self._changes.one(place.project):
+            await self._admin.drop(place.project, session, self._principal(place.project))
         incoming.acknowledge()
         topic = f"{place.project}/assistant_response/{session}"
         await self._link.publish(Outgoing(topic, b"Dialog has been reset.", 0))
 
     async def _ask(self, place: topics.Address, incoming: Incoming) -> None:
+        await self._changes.passed(place.project)
         found = asking.question(place.kind, place.project, place.rest, incoming)
         known = self._ledger.find(found.note)
         if known is not None:
@@ -260,10 +264,11 @@ class Bridge:
         model = self._settings.project(note.project).model
         request = asking.request(found, self._dialect, system, model)
         head = await self._gateway.submit(request, NAME, principal, "finish")
-        known.stream = StreamId(head.stream)
-        await self._gateway.head(known.stream, principal)  # Returns once it is in the log.
+        stream = StreamId(head.stream)
+        await self._gateway.head(stream, principal)  # Returns once it is in the log.
+        known.stream = stream
         known.accepted.set()
-        return known.stream
+        return stream
 
     async def _again(self, known: Known, incoming: Incoming) -> None:
         await known.accepted.wait()

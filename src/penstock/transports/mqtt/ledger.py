@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from penstock.core.events import StreamId
@@ -102,11 +103,6 @@ class Turn:
         self._lock, self._waiting = locks.setdefault(key, (asyncio.Lock(), [0]))
         self._waiting[0] += 1
 
-    @property
-    def waiting(self) -> int:
-        """How many are in this line, oneself and the one whose turn it is included."""
-        return self._waiting[0]
-
     async def __aenter__(self) -> None:
         try:
             await self._lock.acquire()
@@ -122,6 +118,30 @@ class Turn:
         self._waiting[0] -= 1
         if not self._waiting[0]:
             self._locks.pop(self._key, None)
+
+
+class Changes:
+    """Changes of a project's prompts and sessions: what is said after one is answered after it."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, set[asyncio.Event]] = {}
+
+    @asynccontextmanager
+    async def one(self, project: str) -> AsyncIterator[None]:
+        """Inside, a change goes on. It begins at once, before anything that came later."""
+        done = asyncio.Event()
+        running = self._running.setdefault(project, set())
+        running.add(done)
+        try:
+            yield
+        finally:
+            done.set()
+            running.discard(done)
+
+    async def passed(self, project: str) -> None:
+        """Waits for those that go on now."""
+        for done in tuple(self._running.get(project, ())):
+            await done.wait()
 
 
 class Rates:

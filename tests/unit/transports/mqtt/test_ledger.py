@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from penstock.transports.mqtt.ledger import Ledger, Lines, Rates
+from penstock.transports.mqtt.ledger import Changes, Ledger, Lines, Rates
 from penstock.transports.mqtt.shapes import Note
 
 
@@ -90,3 +90,19 @@ def test_a_limit_by_the_minute_is_of_each_session() -> None:
     assert rates.wait("p", "s") is None
     assert rates.wait("p", "s") == 10
     assert Rates(0, clock).wait("p", "s") is None
+
+
+async def test_what_is_said_after_a_change_waits_for_it() -> None:
+    changes, order = Changes(), list[str]()
+
+    async def change() -> None:
+        async with changes.one("p"):
+            await asyncio.sleep(0.01)
+            order.append("changed")
+
+    async def say(project: str) -> None:
+        await changes.passed(project)
+        order.append(project)
+
+    await asyncio.gather(change(), say("p"), say("q"))
+    assert order == ["q", "changed", "p"]
