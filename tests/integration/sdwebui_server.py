@@ -62,6 +62,11 @@ class SdWebui:
         self._interrupted = False
         self._image = b""
 
+    @property
+    def step(self) -> int:
+        """That the job is at."""
+        return self._step
+
     # ── routes ───────────────────────────────────────────────────────────────────────────────────
 
     async def draw(self, request: web.Request) -> web.StreamResponse:

@@ -383,17 +383,25 @@ async def test_nobody_else_is_interrupted(server: SdWebui, engine: Engine) -> No
     assert server.interrupts == ["ours"]
 
 
-async def test_an_interrupt_by_somebody_else_is_told(server: SdWebui, engine: Engine) -> None:
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("poll_seconds", [0.02, 60.0])
+async def test_an_interrupt_by_somebody_else_is_told(
+    server: SdWebui, mode: str, poll_seconds: float
+) -> None:
+    """Also one that falls between two looks, of which the answer itself says nothing."""
+    made_modes(server, mode)
     server.gate = asyncio.Semaphore(2)
-    run = asyncio.ensure_future(painted(engine, ask(steps=20)))
-    while not server.asked:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.2)
-    await server.interrupt(None)  # type: ignore[arg-type]
-    await asyncio.sleep(0.2)
-    server.gate.release()
-    with pytest.raises(EngineError, match="interrupted at the server"):
-        await run
+    engine = Engine(Config(url=server.url, poll_seconds=poll_seconds), Timeouts())
+    try:
+        run = asyncio.ensure_future(painted(engine, ask(steps=20)))
+        while server.step < 3:
+            await asyncio.sleep(0.01)
+        await server.interrupt(None)  # type: ignore[arg-type]
+        server.gate.release()
+        with pytest.raises(EngineError, match="interrupted at the server"):
+            await run
+    finally:
+        await engine.aclose()
 
 
 # ── faults ───────────────────────────────────────────────────────────────────────────────────────

@@ -76,6 +76,7 @@ class Watch:
         self._alone = False
         self._before: State | None = None
         self._ours: str | None = None
+        self._stamp: str | None = None
 
     async def prepare(self) -> None:
         """Looks at the server before the job is handed in."""
@@ -103,6 +104,16 @@ class Watch:
         if self._server.names is None:
             own = await self._server.own(self.task, self._shown)
             self._server.names = own is not None and (self._seen or own.completed)
+
+    async def was_interrupted(self) -> bool:
+        """Whether somebody stopped the job that has just ended: the server knows until its next.
+
+        A job that is stopped between two looks answers like a whole one.
+        """
+        state = (await self._server.progress(preview=False)).state
+        if state.busy or not state.interrupted:
+            return False
+        return self._stamp is None or self._stamp == state.job_timestamp
 
     async def stop(self) -> None:
         """Interrupts the job, unless it is somebody else's turn. Raises nothing; half a second at
@@ -156,6 +167,8 @@ class Watch:
         if own.id_live_preview is not None:
             self._shown = own.id_live_preview
         told = await self._server.progress(preview=False)
+        if told.state.busy:
+            self._stamp = told.state.job_timestamp
         return _sign(told.state, preview)
 
     def _sign_of_alone(self, told: Progressed) -> Sign:
@@ -173,7 +186,7 @@ class Watch:
             before = self._before
             if before is not None and before.busy and state.job_timestamp == before.job_timestamp:
                 return False  # still what is left of the last one
-            self._ours = self._server.last_own = state.job_timestamp
+            self._stamp = self._ours = self._server.last_own = state.job_timestamp
         return state.job_timestamp == self._ours
 
 

@@ -217,8 +217,7 @@ class Engine:
                 await watch.stop()
         if isinstance(found, GatewayError):
             raise found
-        await self._learn(watch)
-        if interrupted:
+        if await self._was_interrupted(watch) or interrupted:
             raise EngineError("the run was interrupted at the server")
         yield await _pictures(found, album, asked)
 
@@ -256,12 +255,16 @@ class Engine:
             elif monotonic() > due:
                 raise EngineTimeoutError(f"{self._upstream.address} was silent for too long")
 
-    async def _learn(self, watch: Watch) -> None:
+    async def _was_interrupted(self, watch: Watch) -> bool:
+        """What the server still tells of the job that has ended."""
+        interrupted = False
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
+                interrupted = await watch.was_interrupted()
                 await watch.ended()
         except (GatewayError, TimeoutError):
-            return  # the next job asks again
+            pass  # what was seen before counts; the next job asks again
+        return interrupted
 
 
 async def _told(sign: Sign, album: Album) -> list[Event]:
