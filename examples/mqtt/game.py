@@ -1,6 +1,6 @@
 """A game that asks for hints: its state goes out, a JSON object comes back.
 
-    python examples/mqtt/game.py [HOST [PORT]]
+python examples/mqtt/game.py [HOST [PORT]]
 """
 
 import asyncio

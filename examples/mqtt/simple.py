@@ -1,6 +1,6 @@
 """One question, one answer, with any MQTT client: here paho's, over MQTT 3.1.1.
 
-    python examples/mqtt/simple.py [HOST [PORT]]
+python examples/mqtt/simple.py [HOST [PORT]]
 """
 
 import json

@@ -1,6 +1,6 @@
 """An answer as it is made, with aiomqtt: each event once, although each may come twice.
 
-    python examples/mqtt/stream.py [HOST [PORT]]
+python examples/mqtt/stream.py [HOST [PORT]]
 """
 
 import asyncio
@@ -12,11 +12,10 @@ import aiomqtt
 
 
 async def stream(client: aiomqtt.Client, text: str) -> None:
-    request = uuid4().hex
+    request, seen = uuid4().hex, 0
     await client.subscribe(f"general/stream/{request}", qos=1)
     question = {"message": text, "sessionId": request, "requestId": request, "stream": True}
     await client.publish("general/user_input", json.dumps(question), qos=1)
-    seen = 0
     async for message in client.messages:
         entry = json.loads(message.payload)
         if "error" in entry:  # The stream never began.
@@ -28,18 +27,14 @@ async def stream(client: aiomqtt.Client, text: str) -> None:
             continue
         seen = entry["seq"]
         event = entry["event"]
-        if event["type"] == "text":
-            print(event["text"], end="", flush=True)
-        elif event["type"] in ("done", "failed"):
-            print(event.get("message", ""))
+        print(event.get("text", event.get("message", "")), end="", flush=True)
+        if event["type"] in ("done", "failed"):
             return
 
 
-async def main() -> None:
-    host = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
-    port = int(sys.argv[2]) if len(sys.argv) > 2 else 1883
-    async with aiomqtt.Client(host, port) as client:
+async def main(host: str = "127.0.0.1", port: str = "1883") -> None:
+    async with aiomqtt.Client(host, int(port)) as client:
         await stream(client, "Tell me a story about a lighthouse.")
 
 
-asyncio.run(main())
+asyncio.run(main(*sys.argv[1:]))
