@@ -77,7 +77,7 @@ check: .venv/.test  ## format, lint, types, layers, budget
 	@$(BIN)/python tools/budget.py src && $(BIN)/python tools/budget.py benchmarks
 
 test: .venv/.test $(CLIENTS)  ## the whole suite
-	@tools/system_packages.sh chromium=chromium pg_ctlcluster=postgresql
+	@tools/system_packages.sh chromium=chromium pg_ctlcluster=postgresql mosquitto=mosquitto openssl=openssl
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) 3 -m "not soak and not images"
 
 test-images: .venv/.test setup-images  ## the tests that draw with torch

@@ -3,8 +3,10 @@
 import asyncio
 import ipaddress
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, cast
@@ -108,7 +110,20 @@ async def serve(
             shown = f"[{host}]" if ":" in host else host
             on_ready(Serving(f"http://{shown}:{port}", gateway))
 
-        await app_module.run(app, config.server, ready)
+        async with _bridge(config, gateway):
+            await app_module.run(app, config.server, ready)
+
+
+@asynccontextmanager
+async def _bridge(config: Config, gateway: Gateway) -> AsyncIterator[None]:
+    """To the MQTT broker, where one is configured. One that is away is no error."""
+    if not config.mqtt.url:
+        yield
+        return
+    place = f"{socket.gethostname()}:{paths.streams_folder(config)}"
+    identity = f"penstock-{sha256(place.encode()).hexdigest()[:16]}"
+    async with registry.load("transports", "mqtt").Bridge(gateway, config.mqtt, identity):
+        yield
 
 
 def serving_loop() -> asyncio.AbstractEventLoop:

@@ -1,6 +1,7 @@
 """Every example in README and docs runs: Python, configuration, curl and the command line.
 
-Those of docs/pictures.md draw: tests/images/test_pictures_page.py.
+Those of docs/pictures.md draw: tests/images/test_pictures_page.py; those of docs/mqtt.md need a
+broker: tests/integration/mqtt/test_mqtt_page.py.
 """
 
 import importlib.util
@@ -25,7 +26,7 @@ from penstock.core.request import Request
 
 PAGES = [
     ROOT / "README.md",
-    *sorted({*(ROOT / "docs").rglob("*.md")} - {ROOT / "docs/pictures.md"}),
+    *sorted({*(ROOT / "docs").rglob("*.md")} - {ROOT / "docs/pictures.md", ROOT / "docs/mqtt.md"}),
 ]
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 

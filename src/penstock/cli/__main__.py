@@ -9,6 +9,7 @@ from penstock.cli.doctor import doctor
 from penstock.cli.image import image
 from penstock.cli.keys import keys
 from penstock.cli.models import models
+from penstock.cli.mqtt import mqtt
 from penstock.cli.pull import pull
 from penstock.cli.rm import rm
 from penstock.cli.serve import serve
@@ -48,7 +49,7 @@ def main(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for _command in (serve, stream, chat, image, models, pull, show, rm, keys, tail, doctor):
+for _command in (serve, stream, chat, image, mqtt, models, pull, show, rm, keys, tail, doctor):
     main.add_command(_command)
 
 if __name__ == "__main__":

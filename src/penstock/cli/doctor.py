@@ -15,7 +15,7 @@ from penstock.cli._settings import load_config
 from penstock.cli._talking import needing_server, server_url
 from penstock.client.connection import Connection
 from penstock.config import paths
-from penstock.config.schema import Config
+from penstock.config.schema import Config, Mqtt
 from penstock.core.errors import ConfigError, GatewayError
 
 _MARKS: Final = {"ok": "✓", "note": "!", "broken": "✗"}
@@ -26,6 +26,10 @@ class _Upstreams(Protocol):
     async def check_bindings(
         self, config: Config, environment: Mapping[str, str]
     ) -> list[Finding]: ...
+
+
+class _Mqtt(Protocol):
+    async def check(self, settings: Mqtt) -> str | None: ...
 
 
 class _Journal(Protocol):
@@ -90,7 +94,20 @@ async def examine(
         found.append(_index(folder, rebuild=rebuild))
     upstreams = cast("_Upstreams", needing_server("penstock.cli._upstreams"))
     found.extend(await upstreams.check_bindings(config, environment))
+    if config.mqtt.url:
+        found.append(await _broker(config.mqtt))
     return found
+
+
+async def _broker(settings: Mqtt) -> Finding:
+    try:
+        trouble = await cast("_Mqtt", registry.load("transports", "mqtt")).check(settings)
+    except ConfigError as error:
+        return Finding("mqtt", "broken", error.message, "correct it; docs/mqtt.md shows how")
+    if trouble is None:
+        return Finding("mqtt", "ok", f"the broker at {settings.url} lets us in")
+    fix = "start the broker, or correct [mqtt] url, username, password and ca_file"
+    return Finding("mqtt", "broken", f"the broker at {trouble}", fix)
 
 
 async def _ours(config: Config) -> bool:

@@ -96,6 +96,8 @@ async def _announce(ready: "asyncio.Queue[Serving]", config: Config, path: Path 
     _output.say(f"  configured by  {path or 'defaults; there is no config.toml'}")
     _output.say(f"  key            {_key_line(config, needed=found.key_required)}")
     _output.say(f"  stream log     {_log_line(config)}")
+    if config.mqtt.url:
+        _output.say(f"  mqtt           {config.mqtt.url}: {', '.join(config.mqtt.projects)}")
     for number, card in enumerate(found.bindings):
         title = "  bindings       " if number == 0 else " " * 17
         _output.say(title + _binding_line(card, models.get(card.name, [])))

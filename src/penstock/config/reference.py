@@ -115,6 +115,10 @@ def _sections(kind: type[msgspec.Struct], path: str) -> Iterator[Section]:
     for field in msgspec.structs.fields(kind):
         if field.name == named:
             yield from _sections(get_args(field.type)[1], f"{path}.{_PLACEHOLDER[path]}")
+        # A list of names, or a table for each.
+        for table in [one for one in get_args(field.type) if get_origin(one) is dict]:
+            if _is_struct(get_args(table)[1]):
+                yield from _sections(get_args(table)[1], f"{path}.{field.encode_name}.NAME")
 
 
 def _is_struct(kind: object) -> bool:

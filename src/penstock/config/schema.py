@@ -8,12 +8,13 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from penstock.config._mqtt import Mqtt as Mqtt
+from penstock.config._mqtt import MqttProject as MqttProject
+from penstock.config._section import Count, Positive
 from penstock.core.ports import OnDisconnect, Timeouts
 from penstock.core.secrets import Secret
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Positive = Annotated[float, Meta(gt=0)]
-Count = Annotated[int, Meta(ge=1)]
 
 
 class _Section(
@@ -364,4 +365,5 @@ class Config(_Section, frozen=True):
     stores: Stores = Stores()
     timeouts: Timeouts = Timeouts()
     paths: Paths = Paths()
+    mqtt: Mqtt = Mqtt()
     client: Client = Client()

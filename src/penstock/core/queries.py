@@ -35,6 +35,7 @@ Operation = Literal[
     "sessions",
     "session",
     "drop_session",
+    "instruct_session",
     "version",
 ]
 
@@ -131,7 +132,14 @@ class SessionAsk(msgspec.Struct, frozen=True):
     session: str
 
 
-Ask = TokensAsk | EmbedAsk | ModelAsk | CopyAsk | BlobAsk | SessionAsk
+class SystemAsk(msgspec.Struct, frozen=True):
+    """One's own session, and what its system prompt is to be from now on."""
+
+    session: str
+    system: str
+
+
+Ask = TokensAsk | EmbedAsk | ModelAsk | CopyAsk | BlobAsk | SessionAsk | SystemAsk
 
 
 class Query(msgspec.Struct, frozen=True):

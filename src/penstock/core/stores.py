@@ -51,6 +51,9 @@ class SessionStore(Protocol):
     async def recent(self, owner: str, limit: int) -> Sequence[SessionLine]:
         """The newest first."""
 
+    async def instruct(self, owner: str, session: str, system: str) -> bool:
+        """Gives a session another system prompt; false when there was no session."""
+
     async def drop(self, owner: str, session: str) -> bool:
         """Forgets a session with all its turns; false when there was none."""
 

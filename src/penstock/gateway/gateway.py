@@ -105,6 +105,8 @@ class Gateway:
         self._group = asyncio.TaskGroup()
         self._own_tasks: list[asyncio.Task[None]] = []
         self._closing = False
+        self.notes: dict[str, str] = {}
+        """What troubles a transport, by its name, while the gateway itself can answer."""
         self._around = Surroundings(
             log=parts.log,
             ready=self._ready,

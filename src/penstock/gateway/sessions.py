@@ -24,7 +24,7 @@ from penstock.core.errors import (
 from penstock.core.events import StreamId
 from penstock.core.messages import Message, say
 from penstock.core.ports import Head, StreamLog
-from penstock.core.queries import Found, Query
+from penstock.core.queries import Found, Query, SystemAsk
 from penstock.core.request import Request
 from penstock.core.sessions import Session
 from penstock.core.stores import SessionStore
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 Prepared = tuple[Head, list[Attempt]]
 Prepare = Callable[[Request], Awaitable[Prepared]]
 
-OPERATIONS: Final = frozenset({"sessions", "session", "drop_session"})
+OPERATIONS: Final = frozenset({"sessions", "session", "drop_session", "instruct_session"})
 DEFAULT_SYSTEM: Final = "You are a helpful AI assistant."
 """The portal's own (`get_or_create_session`)."""
 LISTED: Final = 200
@@ -268,6 +268,11 @@ class Sessions:
                 return Found(query=query, sessions=tuple(lines))
             case "drop_session":
                 return Found(query=query, exists=await self._drop(owner, query.name, cancel))
+            case "instruct_session":
+                system = query.ask.system if isinstance(query.ask, SystemAsk) else ""
+                return Found(
+                    query=query, exists=await self.store.instruct(owner, query.name, system)
+                )
             case _:
                 session = await self._current(owner, query.name)
                 return Found(query=query, session=session, exists=session is not None)

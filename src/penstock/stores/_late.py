@@ -96,6 +96,10 @@ class LateSessions:
         """As the port says."""
         return await (await self._late.get()).recent(owner, limit)
 
+    async def instruct(self, owner: str, session: str, system: str) -> bool:
+        """As the port says."""
+        return await (await self._late.get()).instruct(owner, session, system)
+
     async def drop(self, owner: str, session: str) -> bool:
         """As the port says."""
         return await (await self._late.get()).drop(owner, session)

@@ -155,6 +155,25 @@ class Store:
 
         return await self._database.read(work)
 
+    async def instruct(self, owner: str, session: str, system: str) -> bool:
+        """As the port says."""
+        place = _place(owner, session)
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute(
+                select(sessions.c.about).where(sessions.c.place == place)
+            ).one_or_none()
+            if row is None:
+                return False
+            about = json.decode(row.about, _About, InternalError)
+            changed = _packed(msgspec.structs.replace(about, system=system))
+            connection.execute(
+                update(sessions).where(sessions.c.place == place).values(about=changed)
+            )
+            return True
+
+        return await self._database.write(work)
+
     async def drop(self, owner: str, session: str) -> bool:
         """As the port says."""
         place = _place(owner, session)

@@ -168,6 +168,19 @@ class SessionStoreContract:
             assert await store.drop("alice", "s") is False
             assert list(await store.recent("alice", 10)) == []
 
+    async def test_a_session_is_told_otherwise(self, open_store: OpenSessions) -> None:
+        async with aclosing(open_store()) as store:
+            assert await store.instruct("alice", "s", "Be brief.") is False
+            await store.open(session())
+            await store.begin("alice", "s", "a", [say("user", "hello")], 2_000)
+            assert await store.instruct("bob", "s", "Shout.") is False
+            assert await store.instruct("alice", "s", "Be brief.") is True
+            found = await store.get("alice", "s")
+            assert found is not None
+            assert found.system == "Be brief."
+            assert [turn.stream for turn in found.turns] == ["a"]
+            assert found.title == session().title
+
     async def test_a_dropped_session_is_gone(self, open_store: OpenSessions) -> None:
         async with aclosing(open_store()) as store:
             await store.open(session())

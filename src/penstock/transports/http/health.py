@@ -27,10 +27,13 @@ class Healthy(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer of `/ready`. `trouble`: why nothing can be generated."""
+    """The answer of `/ready`. `trouble`: why nothing can be generated. `notes`: what else is wrong,
+    by the name of the part, such as `mqtt`.
+    """
 
     status: Literal["ready", "unavailable"]
     trouble: str = ""
+    notes: dict[str, str] = {}
 
 
 class Health:
@@ -78,11 +81,11 @@ class Health:
         await visit.answer(Answer(200, json.encode(found)))
 
     async def _ready(self, visit: Visit) -> None:
-        trouble = self._gateway.trouble()
+        trouble, notes = self._gateway.trouble(), self._gateway.notes
         if trouble is None:
-            await visit.answer(Answer(200, json.encode(Readiness("ready"))))
+            await visit.answer(Answer(200, json.encode(Readiness("ready", notes=notes))))
         else:
-            body = json.encode(Readiness("unavailable", trouble))
+            body = json.encode(Readiness("unavailable", trouble, notes))
             await visit.answer(Answer(503, body, headers=_RETRY))
 
     async def _metrics(self, visit: Visit) -> None:

@@ -1,0 +1,338 @@
+"""One connection to a broker, made again whenever it breaks; what is sent waits for it.
+
+aiomqtt acknowledges a message on arrival, and drops it when its queue is full. Here a message is
+acknowledged when whoever handles it says so, and the broker keeps our session while we are away:
+what was not acknowledged comes again.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+import aiomqtt
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from penstock.config.schema import Mqtt
+from penstock.core.errors import ConfigError
+from penstock.transports.mqtt.shapes import Status
+from penstock.wire import json
+
+logger = logging.getLogger(__name__)
+
+_FIRST_WAIT: Final = 0.5
+_LONGEST_WAIT: Final = 60.0
+_RETRY_SECONDS: Final = 0.2
+_KEEP_ALIVE: Final = 30
+_SESSION_SECONDS: Final = 24 * 3600
+"""How long a broker of MQTT 5 keeps our session; with 3.1.1 it decides itself."""
+_IN_FLIGHT: Final = 64
+_REFUSED: Final = 128
+"""From here on a code says no."""
+_UNSUPPORTED_VERSION: Final = (1, 132)
+"""The answer to a CONNECT of a version that a broker does not speak: of 3.1.1, of 5."""
+
+
+class Outgoing(NamedTuple):
+    """What is to be published. `facts` become user properties where the broker speaks MQTT 5."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    facts: Mapping[str, str] = {}
+    correlation: bytes = b""
+
+
+class Incoming(NamedTuple):
+    """What came in. `acknowledge` tells the broker that it need not come again."""
+
+    topic: str
+    payload: bytes
+    acknowledge: Callable[[], None]
+    retained: bool = False
+    facts: Mapping[str, str] = {}
+    reply_to: str = ""
+    correlation: bytes = b""
+
+
+class _Client(aiomqtt.Client):
+    """A client whose messages are acknowledged by hand."""
+
+    def hold(self) -> None:
+        self.pending_calls_threshold = _IN_FLIGHT * 1024
+        self._client.manual_ack_set(True)
+
+    def acknowledge(self, message: aiomqtt.Message) -> None:
+        self._client.ack(message.mid, message.qos)
+
+
+class Broker(NamedTuple):
+    """Where a broker is."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+
+
+def broker(settings: Mqtt) -> Broker:
+    """Of `[mqtt] url`. Raises `ConfigError`."""
+    try:
+        parts = urlsplit(settings.url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"mqtt.url: {error}", param="mqtt.url") from error
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        raise ConfigError("mqtt.url: expected mqtt://HOST or mqtts://HOST", param="mqtt.url")
+    if parts.username or parts.password:
+        raise ConfigError(
+            "mqtt.url: name and password go into [mqtt] username and password", param="mqtt.url"
+        )
+    if parts.scheme == "mqtt":
+        return Broker(parts.hostname, port or 1883, None)
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"mqtt.ca_file: {settings.ca_file} can't be read: {error}", param="mqtt.ca_file"
+        ) from error
+    return Broker(parts.hostname, port or 8883, context)
+
+
+class Link:
+    """Use `run` in a task. `told(trouble)` is called when the connection breaks, with `None` when
+    it stands again. `status_topic` empty: nobody is told that we are there.
+    """
+
+    def __init__(
+        self,
+        settings: Mqtt,
+        client_id: str,
+        filters: Sequence[str],
+        status_topic: str,
+        told: Callable[[str | None], None],
+    ) -> None:
+        self._settings = settings
+        self._broker = broker(settings)
+        self._client_id = client_id
+        self._filters = list(filters)
+        self._status_topic = status_topic
+        self._told = told
+        self._modern = settings.protocol == "5"
+        self._client: _Client | None = None
+        self._connected = asyncio.Event()
+        self._scopes: set[asyncio.Timeout] = set()
+        self._trouble: str | None = None
+
+    # ── in ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self, receive: Callable[[Incoming], None]) -> None:
+        """Connects again and again, longer apart each time, for ever."""
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                async with self._new_client() as client:
+                    await self._stand(client)
+                    wait = _FIRST_WAIT
+                    await self._take(client, receive)
+            except aiomqtt.MqttError as error:
+                self._broke(error)
+                if self._modern and _refuses_version(error):
+                    self._modern, wait = False, _FIRST_WAIT
+            finally:
+                self._lose()
+            await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - spreads, hides nothing
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def subscribe(self, topic: str) -> None:
+        """Listens on a topic, over every connection from now on."""
+        self._filters.append(topic)
+        client = self._client
+        if client is not None:
+            with suppress(aiomqtt.MqttError):  # The next connection does it.
+                await client.subscribe(topic, 1)
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Listens there no more."""
+        self._filters.remove(topic)
+        client = self._client
+        if client is not None:
+            with suppress(aiomqtt.MqttError):
+                await client.unsubscribe(topic)
+
+    async def _stand(self, client: _Client) -> None:
+        if self._filters:
+            answers = await client.subscribe([(one, 1) for one in self._filters])
+            refused = [
+                name
+                for name, answer in zip(self._filters, answers, strict=False)
+                if _number(answer) >= _REFUSED
+            ]
+            if refused:
+                raise aiomqtt.MqttError(f"the broker lets us not subscribe to {refused[0]}")
+        self._client = client
+        if self._status_topic:
+            await client.publish(self._status_topic, self.status("online"), qos=1)
+        self._connected.set()
+        self._trouble = None
+        self._told(None)
+
+    async def _take(self, client: _Client, receive: Callable[[Incoming], None]) -> None:
+        async for message in client.messages:
+            receive(_incoming(client, message))
+
+    def _broke(self, error: aiomqtt.MqttError) -> None:
+        trouble = f"the broker at {self._broker.host}:{self._broker.port}: {error}"
+        if trouble != self._trouble:
+            logger.warning("%s; trying again", trouble)
+        self._trouble = trouble
+        self._told(trouble)
+
+    def _lose(self) -> None:
+        self._client = None
+        self._connected.clear()
+        # aiomqtt lets those who publish wait for an acknowledgement that can't come any more.
+        now = asyncio.get_running_loop().time()
+        for scope in self._scopes:
+            scope.reschedule(now)
+        self._scopes.clear()
+
+    # ── out ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def publish(self, *messages: Outgoing) -> None:
+        """Sends all, in order, and returns once the broker has them; over a new connection when
+        this one breaks, and then perhaps twice.
+        """
+        while True:
+            await self._connected.wait()
+            if await self._try(messages):
+                return
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _try(self, messages: Sequence[Outgoing]) -> bool:
+        client = self._client
+        if client is None:
+            return False
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._scopes.add(scope)
+                # Tasks begin in the order in which they are made, and paho sends in that order.
+                sent = [self._send(client, one) for one in messages]
+                found = await asyncio.gather(*sent, return_exceptions=True)
+        except TimeoutError:
+            return False
+        finally:
+            self._scopes.discard(scope)
+        for one in found:
+            if isinstance(one, BaseException) and not isinstance(one, aiomqtt.MqttError):
+                raise one
+        return not any(found)
+
+    async def _send(self, client: _Client, message: Outgoing) -> None:
+        properties = _properties(message) if self._modern else None
+        await client.publish(
+            message.topic, message.payload, message.qos, message.retain, properties
+        )
+
+    async def leave(self) -> None:
+        """Says that we are gone, if the broker can hear it: a clean end sends no last will."""
+        client = self._client
+        if client is not None and self._status_topic:
+            with suppress(aiomqtt.MqttError):
+                await client.publish(self._status_topic, self.status("offline"), qos=1, timeout=2)
+
+    def status(self, state: Literal["online", "offline"]) -> bytes:
+        """The payload of the status topic, now."""
+        return json.encode(Status(self._client_id, state, round(time.time(), 3)))
+
+    def _new_client(self) -> _Client:
+        settings, broker = self._settings, self._broker
+        lasting = _made(PacketTypes.CONNECT)
+        lasting.SessionExpiryInterval = _SESSION_SECONDS
+        will = aiomqtt.Will(self._status_topic, self.status("offline"), qos=1)
+        client = _Client(
+            broker.host,
+            broker.port,
+            username=settings.username or None,
+            password=settings.password.reveal() if settings.password is not None else None,
+            logger=logger,
+            identifier=self._client_id,
+            protocol=aiomqtt.ProtocolVersion.V5 if self._modern else aiomqtt.ProtocolVersion.V311,
+            will=will if self._status_topic else None,
+            keepalive=_KEEP_ALIVE,
+            max_inflight_messages=_IN_FLIGHT,
+            tls_context=broker.tls,
+            clean_session=None if self._modern else False,
+            clean_start=False if self._modern else MQTT_CLEAN_START_FIRST_ONLY,
+            properties=lasting if self._modern else None,
+        )
+        client.hold()
+        return client
+
+
+def _refuses_version(error: aiomqtt.MqttError) -> bool:
+    return isinstance(error, aiomqtt.MqttCodeError) and _number(error.rc) in _UNSUPPORTED_VERSION
+
+
+def _number(code: object) -> int:
+    """A code of 3.1.1 or of 5."""
+    if isinstance(code, ReasonCode):
+        return int(code.value)
+    return code if isinstance(code, int) else -1
+
+
+def _made(packet: int) -> Properties:
+    return Properties(packet)  # type: ignore[no-untyped-call]
+
+
+def _properties(message: Outgoing) -> Properties:
+    found = _made(PacketTypes.PUBLISH)
+    if message.facts:
+        found.UserProperty = list(message.facts.items())
+    if message.correlation:
+        found.CorrelationData = message.correlation
+    return found
+
+
+def _incoming(client: _Client, message: aiomqtt.Message) -> Incoming:
+    properties = message.properties
+    pairs: list[tuple[str, str]] = getattr(properties, "UserProperty", None) or []
+    payload = message.payload
+    return Incoming(
+        message.topic.value,
+        payload if isinstance(payload, bytes) else str(payload or "").encode(),
+        lambda: client.acknowledge(message),
+        retained=bool(message.retain),
+        facts=dict(pairs),
+        reply_to=str(getattr(properties, "ResponseTopic", None) or ""),
+        correlation=bytes(getattr(properties, "CorrelationData", None) or b""),
+    )
+
+
+async def check(settings: Mqtt) -> str | None:
+    """What is wrong with the broker, or `None`. Raises `ConfigError`."""
+    place = broker(settings)
+    try:
+        async with aiomqtt.Client(
+            place.host,
+            place.port,
+            username=settings.username or None,
+            password=settings.password.reveal() if settings.password is not None else None,
+            identifier=f"penstock-doctor-{secrets.token_hex(4)}",
+            tls_context=place.tls,
+            timeout=5,
+            keepalive=5,
+        ):
+            return None
+    except aiomqtt.MqttError as error:
+        return f"{place.host}:{place.port}: {error}"
