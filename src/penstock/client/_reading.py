@@ -23,19 +23,22 @@ class Reading:
         self.after = after
         self.finished = False
         self.trouble: EngineProtocolError | None = None
+        self._brought = False
         self.reconnected()
 
     @property
     def params(self) -> dict[str, str]:
-        """The query of the next connection.
-
-        The last event that we have is asked for again: were it the stream's end, nothing would
-        follow, and nothing would say so.
-        """
-        return {"after": str(max(BEGINNING, self.after - 1))}
+        """The query of the connection that begins."""
+        return {"after": str(self._from)}
 
     def reconnected(self) -> None:
-        """A new connection begins: what an old one left unfinished is forgotten."""
+        """A new connection begins: what an old one left unfinished is forgotten.
+
+        Where that brought nothing, the last event that we have is asked for again: were it the
+        stream's end, nothing would follow it, and nothing would say so.
+        """
+        self._from = self.after if self._brought else max(BEGINNING, self.after - 1)
+        self._brought = False
         self._blocks = Blocks(_MOST)
         self.trouble = None
 
@@ -64,6 +67,7 @@ class Reading:
     def _take(self, data: bytes, found: list[Entry]) -> None:
         entry = native.entry(data)
         seq = entry.seq if isinstance(entry, Entry) else entry
+        self._brought = True
         if seq <= self.after:
             if seq == self.after and isinstance(entry, Entry):
                 self.finished = isinstance(entry.event, TERMINAL)

@@ -87,6 +87,14 @@ async def test_going_on_after_a_break_and_elsewhere(face: Face, client: Any):
         assert (await face.call(resumed.result)).text == TEXT
 
 
+async def test_nothing_follows_the_last_event(face: Face, client: Any):
+    async with face.within(client.stream("Go", model="played/long")) as stream:
+        assert len(await face.every(stream)) == 200
+    async with face.within(client.resume(stream.id, after=200)) as resumed:
+        assert await face.every(resumed) == []
+        assert resumed.ended
+
+
 async def test_seek_goes_both_ways(face: Face, client: Any):
     stream = client.stream("Go", model="played/long")
     async with face.within(stream):

@@ -27,12 +27,29 @@ def test_however_it_is_cut_each_entry_comes_once(cuts: list[int]):
     got: list[Entry] = []
     for cut in cuts:
         reading.reconnected()
-        got += reading.feed(wire(ENTRIES[reading.after :])[:cut])
+        got += reading.feed(wire(ENTRIES[int(reading.params["after"]) :])[:cut])
     reading.reconnected()
-    got += reading.feed(wire(ENTRIES[reading.after :]))
+    got += reading.feed(wire(ENTRIES[int(reading.params["after"]) :]))
     assert got == ENTRIES
     assert reading.finished
-    assert reading.params == {"after": "8"}
+    assert reading.after == 8
+
+
+def test_the_last_event_is_asked_for_again_where_nothing_followed():
+    reading = Reading("s", Seq(8))
+    assert reading.params == {"after": "7"}
+    assert reading.feed(wire(ENTRIES[7:])) == []
+    assert reading.finished
+
+
+def test_one_event_a_connection_is_enough_to_go_on():
+    reading = Reading("s")
+    got: list[Entry] = []
+    for _ in range(8):
+        reading.reconnected()
+        asked = int(reading.params["after"])
+        got += reading.feed(wire(ENTRIES[asked : asked + 1]))
+    assert got == ENTRIES
 
 
 def test_what_was_read_before_is_dropped_and_a_gap_is_an_error():
