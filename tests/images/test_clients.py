@@ -163,6 +163,27 @@ def test_lollms_streams_previews_and_the_picture(server: Serving):
     assert opened(decoded(output["data"])).info["seed"] == "4"
 
 
+def test_the_image_client_of_lollms(server: Serving, tmp_path: Path):
+    """`examples/lollms/image_client.py`, with the names and sizes that the original asks for."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(ROOT / "examples/lollms/image_client.py")],
+        env={
+            "HOME": str(tmp_path),
+            "PATH": os.environ["PATH"],
+            "BASE_URL": f"{server.url}/api/v1",
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (saved,) = (tmp_path / "generated_images").glob("generated_image_*.png")
+    assert opened(saved.read_bytes()).size == (64, 64)
+    assert "Image saved successfully" in done.stdout
+
+
 def test_the_command_line_saves_a_picture_that_says_what_drew_it(server: Serving, tmp_path: Path):
     environment = {
         "HOME": str(tmp_path),

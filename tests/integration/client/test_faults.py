@@ -130,3 +130,15 @@ async def test_a_thousand_random_drops(server: Serving):
             ):
                 assert "".join([text async for text in stream.text()]) == TEXT
             faults += proxy.faults
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_a_thousand_random_drops_of_the_other_face(server: Serving):
+    lucky = random.Random(11)
+    faults = 0
+    while faults < 1000:
+        with between(server, "drop", lucky=lucky) as proxy:
+            with Client(proxy.url) as client, client.stream("Go", model="played/long") as stream:
+                assert "".join(stream.text()) == TEXT
+            faults += proxy.faults
