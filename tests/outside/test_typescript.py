@@ -82,8 +82,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         yield running
 
 
-def run(command: Sequence[object], seconds: float, **more: str) -> str:
-    """A tool in the package's folder; what it printed."""
+def run(command: Sequence[object], seconds: float, said: str = "", **more: str) -> str:
+    """A tool in the package's folder, to which so much is said; what it printed."""
     environment = {
         "PATH": f"{NODE.parent}:{os.environ['PATH']}",
         "HOME": os.environ["HOME"],
@@ -94,6 +94,7 @@ def run(command: Sequence[object], seconds: float, **more: str) -> str:
         cwd=CLIENT,
         env=environment,
         timeout=seconds,
+        input=said,
         capture_output=True,
         text=True,
     )
@@ -203,23 +204,78 @@ def _is_text(entry: dict[str, Any]) -> bool:
     return bool(entry["event"]["type"] == "text")
 
 
-def test_the_examples_run(server: Serving, built: Path, tmp_path: Path):
-    """Those of the docs' page and those of `examples/`: they fit the published types, and run."""
-    folder = application(tmp_path)
-    scripts = [Path(shutil.copy(one, folder)) for one in sorted(EXAMPLES.glob("typescript/*.ts"))]
+def prints(pattern: str) -> Callable[[str], bool]:
+    return lambda out: re.search(pattern, out, re.DOTALL) is not None
+
+
+SAYS: dict[str, Callable[[str], bool]] = {
+    "streaming_client": prints(r"\w.*\n\(\d+ tokens\)\n\((stop|length) after \d+ ms\)\n"),
+    "simple_client": prints(r"\w.*\n\d+ tokens in, \d+ out"),
+    "interactive_chat": prints(r"You: .*\w.*5 messages so far"),
+    "progress_indicator": prints(r"waiting\n.*\n[1-9]\d* pieces\n\w"),
+    "collect_and_process": prints(r"1\. \w.*\d+ words, ended by (stop|length)"),
+    "typewriter": prints(r"\w+"),
+    "error_handling": prints(r"answered: \w.*no such model: .*not there: .* again\? true"),
+    "custom_handler": prints(r"\d+ tokens\ndone: (stop|length)\n\w"),
+    "token_counting": prints(r'"Hello!": [1-9]\d* tokens, first after \d.*[1-9]\d* tokens in all'),
+    "resume": prints(r"died \(SIGKILL\) after event 5\n.*\nwhole answer: [1-9]\d* characters"),
+    "two_watchers": prints(r"\w.*\nall the same: true"),
+    "replay": prints(r"^(.*\w.*)\n\[at speed 1: \d.*\]\n\1\n\[at speed 2: \d"),
+    "tools_while_streaming": prints(r"^get_weather .*\}.*\n\w"),
+    "session": prints(r"> Hello!\n\w.*> And who are you\?\n.*user, assistant, user, assistant\n"),
+}
+"""What each script of `examples/typescript` says; the Python ones have the same names."""
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """One with the demo model only."""
+    with serve(tmp_path_factory.mktemp("gateway"), "") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def examples(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scripts of `examples/` and of the docs' page in an application; they fit its types."""
+    assert built.is_dir()
+    folder = application(tmp_path_factory.mktemp("examples"))
+    for script in EXAMPLES.glob("typescript/*.ts"):
+        shutil.copy(script, folder)
     page = (ROOT / "docs/clients_typescript.md").read_text()
     for n, (kind, text) in enumerate(FENCE.findall(page)):
-        scripts.append(folder / f"page{n}.{kind}")
-        scripts[-1].write_text(text.replace("http://127.0.0.1:9601", server.url))
-    assert len(scripts) > 7
+        (folder / f"page{n}.{kind}").write_text(text)
     (folder / "package.json").write_text('{"type": "module"}')
     options = json.loads((CLIENT / "tsconfig.json").read_text())["compilerOptions"]
     del options["noPropertyAccessFromIndexSignature"]  # rarer in applications
     (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": options}))
     run([NODE, CLIENT / "node_modules/typescript/bin/tsc", "-p", folder], 60)
+    return folder
+
+
+def test_no_example_is_left_out():
+    python = {path.stem for path in EXAMPLES.glob("python/*.py")}
+    assert {path.stem for path in EXAMPLES.glob("typescript/*.ts")} == set(SAYS)
+    assert set(SAYS) - {"session"} == python - {"image_client"}
+    page = (ROOT / "docs/clients_typescript.md").read_text()
+    section = page.partition("\n## Examples\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(SAYS)
+
+
+@pytest.mark.parametrize("name", sorted(SAYS))
+def test_the_example(name: str, gateway: Serving, examples: Path):
+    said = "Hello!\nAnd then?\n\n"
+    script = examples / f"{name}.ts"
+    out = run([NODE, script], 60, said, PENSTOCK_URL=gateway.url, TYPE_SECONDS="0")
+    assert SAYS[name](out), out
+
+
+def test_the_page_runs(server: Serving, examples: Path):
+    scripts = sorted(examples.glob("page*.ts"))
+    assert len(scripts) >= 5
     for script in scripts:
-        if script.suffix == ".ts":
-            assert run([NODE, script], 30, PENSTOCK_URL=server.url).strip(), script
+        text = script.read_text().replace("http://127.0.0.1:9601", server.url)
+        script.write_text(text)
+        assert run([NODE, script], 30, PENSTOCK_URL=server.url).strip(), script
 
 
 async def test_the_react_page_works(server: Serving, built: Path, tmp_path: Path):

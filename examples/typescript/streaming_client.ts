@@ -1,12 +1,16 @@
-// Prints an answer as it comes, then how it ended.  node stream.ts "A question"
+// An answer as it comes, then what it took.  node streaming_client.ts "A question"
 import { Penstock } from "@penstock/client";
 
 const penstock = new Penstock(); // PENSTOCK_URL says where
-const stream = penstock.stream(process.argv[2] ?? "Tell me a story about a gateway.");
+const question = process.argv[2] ?? "Tell me a story about a gateway.";
 
+const stream = penstock.stream({
+  messages: [{ role: "user", content: question }],
+  max_tokens: 200,
+});
 for await (const event of stream) {
   if (event.type === "text") process.stdout.write(event.text);
   else if (event.type === "usage") console.log(`\n(${event.output_tokens} tokens)`);
-  else if (event.type === "done") console.log(`(${event.reason})`);
+  else if (event.type === "done") console.log(`(${event.reason} after ${event.ms} ms)`);
   else if (event.type === "failed") console.error(`\n${event.message}`);
 }
