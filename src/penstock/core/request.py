@@ -3,6 +3,7 @@
 from typing import Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 from penstock.core.messages import ImagePart, Message
 
@@ -172,7 +173,7 @@ def _image_features(request: Request) -> frozenset[str]:
     return frozenset(found | ({"seed"} if request.sampling.seed is not None else set()))
 
 
-_SAMPLING_FIELDS = tuple(field for field in Sampling.__struct_fields__ if field != "max_tokens")
+_SAMPLING_FIELDS = Sampling.__struct_fields__
 
 
 def features(request: Request) -> frozenset[str]:
@@ -182,7 +183,9 @@ def features(request: Request) -> frozenset[str]:
     """
     if request.modality == "image":
         return _image_features(request)
-    found = {name for name in _SAMPLING_FIELDS if getattr(request.sampling, name) not in (None, ())}
+    sampling = zip(_SAMPLING_FIELDS, astuple(request.sampling), strict=True)
+    found = {name for name, asked in sampling if asked is not None and asked != ()}
+    found.discard("max_tokens")
     optional: dict[str, object] = {
         "tools": request.tools,
         "tool_choice": request.tool_choice,

@@ -30,7 +30,7 @@ def parse(data: bytes) -> Request:
         raise InvalidRequestError("messages must not be empty", param="messages")
     tools = _tools.specs(body.tools or (), "tools")
     tools, tool_choice = _tools.offer(body.tool_choice, tools, "tool_choice")
-    messages = tuple(_message(message, n) for n, message in enumerate(body.messages))
+    messages = tuple([_message(message, n) for n, message in enumerate(body.messages)])
     wish = _thinking.wish(_thinking_of(body), messages)
     effort = _effort(body.reasoning_effort)
     return Request(

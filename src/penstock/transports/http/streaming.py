@@ -7,7 +7,7 @@ makes a note for.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import groupby
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -16,7 +16,6 @@ from penstock.core.errors import from_code
 from penstock.core.events import TERMINAL, Entry, Failed, Progress, Start
 from penstock.core.ports import Encoder, FramingName, Opening, Shown
 from penstock.gateway.rendering import Cursor, event_id, render, render_after
-from penstock.gateway.watching import Watch
 from penstock.transports.http.protocol import AbortedResponseError, Connection
 from penstock.transports.http.visits import Headers, Visit
 from penstock.wire import native, ndjson, sse
@@ -146,20 +145,6 @@ class Paced:
             self._begun = loop.time() - moment
         await asyncio.sleep(max(0.0, self._begun + moment - loop.time()))
         return group
-
-
-@contextmanager
-def watching(watch: Watch) -> Iterator[Watch]:
-    """Leaves in order at the end, or as lost when the response broke."""
-    in_order = False
-    try:
-        yield watch
-        in_order = True
-    finally:
-        if in_order:
-            watch.close()
-        else:
-            watch.lost()
 
 
 class Source(NamedTuple):
