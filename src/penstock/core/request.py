@@ -1,5 +1,6 @@
 """What is asked of an engine, independent of who asked and in which dialect."""
 
+from operator import attrgetter
 from typing import Literal
 
 import msgspec
@@ -173,6 +174,8 @@ def _image_features(request: Request) -> frozenset[str]:
     return frozenset(found | ({"seed"} if request.sampling.seed is not None else set()))
 
 
+_OPTIONAL = ("tools", "tool_choice", "reply_format", "effort", "raw", "suffix")
+_optional = attrgetter(*_OPTIONAL)
 _SAMPLING_FIELDS = Sampling.__struct_fields__
 
 
@@ -186,15 +189,21 @@ def features(request: Request) -> frozenset[str]:
     sampling = zip(_SAMPLING_FIELDS, astuple(request.sampling), strict=True)
     found = {name for name, asked in sampling if asked is not None and asked != ()}
     found.discard("max_tokens")
-    optional: dict[str, object] = {
-        "tools": request.tools,
-        "tool_choice": request.tool_choice,
-        "parallel_tool_calls": request.parallel_tool_calls is not None,
-        "reply_format": request.reply_format,
-        "effort": request.effort,
-        "choices": request.choices > 1,
-        "raw": request.raw,
-        "suffix": request.suffix,
-        "images": any(isinstance(part, ImagePart) for m in request.messages for part in m.parts),
-    }
-    return frozenset(found | {name for name, asked in optional.items() if asked})
+    for name, asked in zip(_OPTIONAL, _optional(request), strict=True):
+        if asked:
+            found.add(name)
+    if request.parallel_tool_calls is not None:
+        found.add("parallel_tool_calls")
+    if request.choices > 1:
+        found.add("choices")
+    if _has_images(request.messages):
+        found.add("images")
+    return frozenset(found)
+
+
+def _has_images(messages: tuple[Message, ...]) -> bool:
+    for message in messages:
+        for part in message.parts:
+            if isinstance(part, ImagePart):
+                return True
+    return False

@@ -10,7 +10,7 @@ whether to think, `gateway.admission` drops them and names them, instead of refu
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -44,7 +44,15 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
     extra_body: ExtraBody | None = None
 
 
-_SILENT: Final = Fields()
+class Said(Protocol):
+    """A body with these fields."""
+
+    @property
+    def enable_thinking(self) -> bool | None: ...
+    @property
+    def chat_template_kwargs(self) -> TemplateArguments | None: ...
+    @property
+    def extra_body(self) -> ExtraBody | None: ...
 
 
 class Wish(NamedTuple):
@@ -57,11 +65,11 @@ class Wish(NamedTuple):
     messages: tuple[Message, ...]
 
 
-def wish(fields: Fields, messages: Sequence[Message]) -> Wish:
+def wish(fields: Said, messages: Sequence[Message]) -> Wish:
     """What a request says about thinking. Where two places differ, "no" wins: with Qwen's own
     templates `enable_thinking=False` overrules `/think`, and `/no_think` overrules `True`.
     """
-    said = [] if fields == _SILENT else list(_in_fields(fields))
+    said = list(_in_fields(fields)) if _is_said(fields) else []
     kept, switch = _without_switch(tuple(messages))
     if switch:
         said.append((switch, _SWITCHES[switch]))
@@ -72,7 +80,12 @@ def wish(fields: Fields, messages: Sequence[Message]) -> Wish:
     return Wish(_EFFORTS[think], spelled, kept)
 
 
-def _in_fields(fields: Fields) -> Iterator[tuple[str, bool]]:
+def _is_said(fields: Said) -> bool:
+    found = (fields.enable_thinking, fields.chat_template_kwargs, fields.extra_body)
+    return found != (None, None, None)
+
+
+def _in_fields(fields: Said) -> Iterator[tuple[str, bool]]:
     extra = fields.extra_body or ExtraBody()
     for at, flag, template in (
         ("", fields.enable_thinking, fields.chat_template_kwargs),

@@ -7,7 +7,6 @@ makes a note for.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import groupby
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -169,9 +168,11 @@ async def stream_reply(
     """
     first: Sequence[Entry] | None = None
     if opening_seconds is not None:
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(opening_seconds):
                 first = await source.take()
+        except TimeoutError:
+            pass
     if first is not None:
         _raise_stillborn(first)
     headers: Headers = [
