@@ -14,7 +14,6 @@ from penstock.ollama_client.clocks import clock_of
 from penstock.ollama_client.config import Config, OllamaConfig
 from penstock.ollama_client.pool import Pool
 from penstock.ollama_client.source import Peer, Question, Source
-from penstock.wire import json
 
 __all__ = ["LLMClient", "get_llm_client"]
 
@@ -52,7 +51,7 @@ class LLMClient:
         options = {name: value for name, value in said.items() if value is not None}
         name = self.config.model_name if model == _DEFAULT else model
         body = {"model": name, "messages": list(messages), "stream": True, "options": options}
-        return self._texts(Question(name, json.encode(body)))
+        return self._texts(Question(name, body))
 
     def generate(
         self,

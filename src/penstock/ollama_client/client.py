@@ -125,7 +125,7 @@ class OllamaClient:
             "stream": stream,
             "options": self._options() if options is None else dict(options),
         }
-        return Question(name, json.encode(body), stream)
+        return Question(name, body, stream)
 
     def _options(self) -> Options:
         found: dict[str, object] = {

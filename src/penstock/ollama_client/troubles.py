@@ -59,12 +59,17 @@ def timed_out(seconds: float, what: str) -> TroubleError:
     return TroubleError("timeout", EngineTimeoutError(text))
 
 
+def unsendable(reason: str, param: str | None = None) -> TroubleError:
+    """What the program gave can't be sent: nothing was."""
+    return TroubleError("bad", InvalidRequestError(reason, param=param))
+
+
 def unreachable(url: str, error: BaseException) -> TroubleError:
     """No connection could be made: nothing was sent."""
     reason = str(error) or type(error).__name__
     text = f"Cannot connect to Ollama. Is it running? (No connection to {url}: {reason})"
-    # A certificate does not get better by asking again.
-    kind: Kind = "bad" if isinstance(error, ssl.SSLError) else "unreachable"
+    # Neither a certificate nor a name that can't be one gets better by asking again.
+    kind: Kind = "bad" if isinstance(error, ssl.SSLError | UnicodeError) else "unreachable"
     return TroubleError(kind, UnavailableError(text))
 
 

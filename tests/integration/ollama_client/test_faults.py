@@ -8,6 +8,8 @@ from contextlib import closing
 import pytest
 from tests.integration.serving import END, Upstream, piece
 
+from penstock.core.errors import InvalidRequestError
+from penstock.llm_client import LLMClient
 from penstock.ollama_client import ModelResponse, OllamaClient, OllamaConfig, StreamChunk
 
 HEAD = (
@@ -253,6 +255,15 @@ def test_a_server_that_says_when_to_come_back():
         assert told.asked == 1
 
 
+def test_closing_the_client_ends_its_waits():
+    busy: Script = [answer(b"429 Wait", b"busy", b"Retry-After: 50\r\n")]
+    with closing(Told(busy)) as told:
+        began = time.monotonic()
+        threading.Timer(0.3, told.client.close).start()
+        assert told.collected(60).error == "The client was closed while it was reading"
+        assert time.monotonic() - began < 30  # it would have been 50
+
+
 def test_an_answer_that_is_no_http():
     with closing(Told([b"SSH-2.0-OpenSSH_9.2\r\n"])) as told:
         found = told.collected()
@@ -260,13 +271,63 @@ def test_an_answer_that_is_no_http():
         assert told.asked == 1
 
 
-@pytest.mark.parametrize("url", ["localhost:11434", "http://[::1", "http://a:b/api/generate"])
-def test_an_address_that_is_none(url: str):
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:11434",
+        "http://[::1",
+        "http://a:b/api/generate",
+        "http://a..b/api/generate",
+        f"http://{'a' * 64}.example/api/generate",
+        "http://127.0.0.1:9/api/generate once",
+        "http://127.0.0.1:9/api/générer",
+    ],
+)
+def test_an_address_that_is_none(url: str, monkeypatch: pytest.MonkeyPatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     with OllamaClient(OllamaConfig(url=url)) as client:
         found = client.generate("Go")
         assert not found.success
-        assert found.error
+        assert url in (found.error or "")
+        assert "prematurely" not in (found.error or "")
         assert not client.health_check()
+        assert client.list_models() == []
+
+
+@pytest.mark.parametrize("proxy", ["http://me:s3cret@", "me:s3cret/@proxy:1", "http://[::1"])
+def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch):
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    with OllamaClient(OllamaConfig(url="http://models.example/api/generate")) as client:
+        assert (client.generate("Go").error or "").startswith("http_proxy: no address")
+        good, said = client.test_connection()
+    assert not good
+    assert "s3cret" not in said
+
+
+def test_what_can_not_be_written_is_told():
+    """Half a character of UTF-16, as Python reads what a terminal got wrong."""
+    with closing(Told(WHOLE)) as told:
+        (chunk,) = told.client.generate_stream("\udce9")
+        assert chunk.done
+        assert (chunk.error or "").startswith("The request can't be written as JSON: ")
+        assert not told.client.generate("Go", options={"seed": object()}).success
+        llm = LLMClient(told.config)
+        with pytest.raises(InvalidRequestError, match="can't be written as JSON"):
+            llm.generate([{"role": "user", "content": "\udce9"}])
+        assert told.asked == 0
+
+
+@pytest.mark.parametrize("key", ["s3cret\n", "s3cr\u20ac\u00e9t", "s3cret\x00"])
+def test_a_key_that_no_header_can_carry_is_not_shown(key: str):
+    with closing(Told(WHOLE)) as told:
+        told.config.key = key
+        error = told.collected().error or ""
+        assert error.startswith("key: ")
+        assert "s3cr" not in error + told.client.test_connection()[1]
+        assert told.asked == 0
 
 
 def test_a_key_is_not_repeated_to_anybody():
