@@ -4,9 +4,11 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from tests.integration.serving import END, Upstream, piece
+from typing_extensions import override
 
 from penstock.core.errors import InvalidRequestError
 from penstock.llm_client import LLMClient
@@ -227,6 +229,49 @@ def test_byte_by_byte():
             StreamChunk("two", False),
             StreamChunk("", True),
         ]
+
+
+# ── what there is ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "healthy", "names", "said"),
+    [
+        (200, b'{"models":[{"name":"m:latest","size":5}]}', True, ["m:latest"], "[OK] Connected"),
+        (200, b'{"models":[]}', True, [], "[!] Connected to Ollama, but it has no models"),
+        (200, b"<html>", True, [], "[!] Ollama answered with status 200: JSON decode error"),
+        (200, b'{"models":[{"size":5}]}', True, [], "[!] Ollama answered with status 200: "),
+        (500, b"<html>", False, [], "[!] Ollama answered with status 500: HTTP 500: <html>"),
+        (404, b'{"error":"no"}', False, [], "[!] Ollama answered with status 404: HTTP 404: no"),
+    ],
+)
+def test_a_list_of_models(status: int, body: bytes, healthy: bool, names: list[str], said: str):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/ollama/api/tags"
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/ollama/api/generate"
+            with OllamaClient(OllamaConfig(url=url)) as client:
+                assert client.health_check() is healthy
+                assert client.get_model_names() == names
+                assert not client.model_exists("m")  # exactly that name
+                good, message = client.test_connection()
+        finally:
+            server.shutdown()
+            thread.join()
+    assert good is bool(names)
+    assert message.startswith(said)
 
 
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────

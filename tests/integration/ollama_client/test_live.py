@@ -177,6 +177,13 @@ def test_a_connection_is_used_again(client: OllamaClient):
     assert client.generate("Hello", options=GREEDY).success
 
 
+def test_a_context_manager_closes_its_connections(config: OllamaConfig):
+    with OllamaClient(config) as client:
+        assert client.generate("Hello", options=GREEDY).success
+        assert len(idle(client)) == 1
+    assert idle(client) == []
+
+
 def test_leaving_the_loop_closes_the_connection(client: OllamaClient):
     for _ in client.generate_stream("Tell me a story."):
         break
