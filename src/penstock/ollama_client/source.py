@@ -12,7 +12,14 @@ from penstock.ollama_client.clocks import Clock
 from penstock.ollama_client.exchange import Exchange
 from penstock.ollama_client.pool import Pool
 from penstock.ollama_client.shapes import Line, StreamChunk
-from penstock.ollama_client.troubles import TroubleError, closed, cut, refusal, unreadable, unsendable
+from penstock.ollama_client.troubles import (
+    TroubleError,
+    closed,
+    cut,
+    refusal,
+    unreadable,
+    unsendable,
+)
 from penstock.wire import json, native, sse
 from penstock.wire.lines import Lines
 
