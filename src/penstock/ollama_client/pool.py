@@ -16,12 +16,21 @@ from urllib.request import getproxies, proxy_bypass
 
 from penstock.ollama_client.clocks import Clock
 from penstock.ollama_client.exchange import Exchange, Link
-from penstock.ollama_client.troubles import TroubleError, closed, cut, unreachable, unsendable
+from penstock.ollama_client.troubles import (
+    TroubleError,
+    closed,
+    cut,
+    shown,
+    unreachable,
+    unsendable,
+)
 
 _MOST_IDLE: Final = 20
 _IDLE_SECONDS: Final = 60.0
 """Servers close what is idle for longer (Penstock after 75 s); what they closed is found out."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_PROXYS: Final = "Proxy-Authorization"
 
 Key = tuple[str, str, int | None]
 
@@ -50,9 +59,10 @@ class Pool:
         try:
             target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
             if link.proxied is not None:
-                target = f"{parts.scheme}://{parts.netloc}{target}"
+                target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{target}"
             link.wire.begin(clock)
-            link.connection.request(method, target, body, {**headers, **(link.proxied or {})})
+            sent = {**_basic("Authorization", parts), **headers, **(link.proxied or {})}
+            link.connection.request(method, target, body, sent)
             return Exchange(link, link.connection.getresponse(), self._give_back)
         except BaseException as error:
             self._drop(link)
@@ -117,7 +127,7 @@ class Pool:
         else:
             connection = HTTPConnection(*at, timeout=clock.left())
         if proxy and scheme == "https":
-            connection.set_tunnel(host, port, _proxy_headers(proxy))
+            connection.set_tunnel(host, port, _basic(_PROXYS, proxy))
         try:
             connection.connect()
         except (OSError, HTTPException, UnicodeError) as error:
@@ -125,7 +135,7 @@ class Pool:
             if isinstance(error, TimeoutError):
                 clock.left()
             raise unreachable(url, error) from error
-        return Link(connection, key, _proxy_headers(proxy) if proxy and scheme == "http" else None)
+        return Link(connection, key, _basic(_PROXYS, proxy) if proxy and scheme == "http" else None)
 
     def _give_back(self, link: Link, reusable: bool) -> None:
         if not reusable or link.wire.shut:
@@ -156,8 +166,8 @@ def _split(url: str) -> SplitResult:
         else:
             reason = "no address"
     except ValueError as error:
-        reason = str(error)
-    text = f"config.url: {url!r}: {reason}; it looks like http://HOST:PORT/api/generate"
+        reason = "no address" if "@" in url else str(error)  # which may show a part of a password
+    text = f"config.url: {shown(url)!r}: {reason}; it looks like http://HOST:PORT/api/generate"
     raise unsendable(text, "config.url")
 
 
@@ -189,8 +199,9 @@ def _proxy(scheme: str, host: str) -> SplitResult | None:
     raise unsendable(f"{scheme}_proxy: no address; it looks like http://HOST:PORT")
 
 
-def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
-    if not proxy.username:
+def _basic(header: str, parts: SplitResult) -> dict[str, str]:
+    """The name and the password of an address, as they are sent."""
+    if not parts.username:
         return {}
-    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    return {header: f"Basic {base64.b64encode(pair).decode()}"}

@@ -164,6 +164,11 @@ def test_each_block_of_the_guide_is_there_with_its_imports_changed_only():
     assert len(scripts) == len(BLOCKS)
 
 
+def test_the_page_names_them_all():
+    page = (ROOT / "docs/clients_ollama.md").read_text().partition("\n## Examples\n")[2]
+    assert set(re.findall(r"`(\w+)`", page)) >= {path.stem for path in SCRIPTS}
+
+
 def streams(server: Serving) -> list[str]:
     """The names of what has run there, the oldest first."""
     with urllib.request.urlopen(f"{server.url}/v1/streams?limit=100", timeout=10) as listed:

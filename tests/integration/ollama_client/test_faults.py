@@ -7,7 +7,7 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from tests.integration.serving import END, Upstream, piece
+from tests.integration.serving import END, Upstream, free_port, piece
 from typing_extensions import override
 
 from penstock.core.errors import InvalidRequestError
@@ -373,6 +373,26 @@ def test_a_key_that_no_header_can_carry_is_not_shown(key: str):
         assert error.startswith("key: ")
         assert "s3cr" not in error + told.client.test_connection()[1]
         assert told.asked == 0
+
+
+def test_a_password_in_the_address_is_sent_and_not_shown():
+    with closing(Told(WHOLE)) as told:
+        base = f"127.0.0.1:{told.upstream.port}/api/generate"
+        with OllamaClient(OllamaConfig(f"http://me:s%20cret@{base}")) as client:
+            assert client.generate("Go", stream=True).text == "one two"
+            client.config.key = "a key of its own"
+            assert client.generate("Go", stream=True).text == "one two"
+        basic, bearer = told.upstream.requests
+        assert b"\r\nAuthorization: Basic bWU6cyBjcmV0\r\n" in basic
+        assert b"\r\nHost: 127.0.0.1:" in basic
+        assert b"\r\nAuthorization: Bearer a key of its own\r\n" in bearer
+        assert b"Basic" not in bearer
+    for address in (f"me:s3cret@127.0.0.1:{free_port()}", "me:s3cret@[::1", "me:s3cret/@there"):
+        with OllamaClient(OllamaConfig(f"http://{address}/api/generate")) as client:
+            found = client.generate("Go")
+            assert not found.success
+            assert "s3cret" not in (found.error or "") + client.test_connection()[1]
+            assert "***@" in (found.error or "")
 
 
 def test_a_key_is_not_repeated_to_anybody():

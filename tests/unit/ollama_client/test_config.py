@@ -84,6 +84,19 @@ def test_penstocks_own_names_win(monkeypatch: pytest.MonkeyPatch):
     assert "s3cret" not in repr(found)
 
 
+def test_a_name_and_a_password_in_the_address_are_kept_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("OLLAMA_HOST", "https://me:s3cret@gpu/ollama")
+    found = Config.from_defaults().ollama
+    assert found.url == "https://me:s3cret@gpu/ollama/api/generate"
+    assert repr(found).startswith("OllamaConfig(url='https://***@gpu/ollama/api/generate', model_")
+    monkeypatch.setenv("OLLAMA_HOST", "http://me:s3cret/@gpu")
+    with pytest.raises(ConfigError) as caught:
+        Config.from_defaults()
+    assert "s3cret" not in caught.value.message
+
+
 @pytest.mark.parametrize("said", ["ftp://box", "http://", "http://box:port", "http://[::1"])
 def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch, said: str):
     monkeypatch.setenv("PENSTOCK_URL", said)
