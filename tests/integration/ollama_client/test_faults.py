@@ -170,7 +170,11 @@ def test_no_time_at_all_is_an_error_of_ours(timeout: float):
 
 @pytest.mark.parametrize(
     ("error", "text"),
-    [(b'"out of memory"', "out of memory"), (b'{"message":"no luck","code":1}', "no luck")],
+    [
+        (b'"out of memory"', "out of memory"),
+        (b'{"message":"no luck","code":1}', "no luck"),
+        (b'""', "the server gave no reason"),
+    ],
 )
 def test_an_error_in_the_stream_is_told(error: bytes, text: str):
     script = [HEAD, line("one "), piece(b'{"error":%s}\n' % error), END]
