@@ -73,7 +73,10 @@ def run(name: str, url: str, folder: Path) -> str:
 
 
 def test_no_script_is_left_out():
-    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*SAYS, "image_client"}
+    names = {path.stem for path in SCRIPTS.glob("*.py")}
+    assert names == {*SAYS, "image_client"}
+    page = (ROOT / "docs/clients/python.md").read_text().partition("\n## Examples\n")[2]
+    assert set(re.findall(r"`(\w+)`", page)) == names
 
 
 @pytest.mark.parametrize("name", sorted(SAYS))
