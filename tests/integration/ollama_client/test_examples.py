@@ -31,7 +31,7 @@ LOOKING = [
     if 'f"Error: {chunk.error}"' in path.read_text().replace("\\n", "")
     or path.stem == "error_handling"
 ]
-SHAPES = ("stream_chunk", "model_response")  # definitions: they say nothing
+KEY = "pk-of-the-guides-reader"
 
 RUNS = {"stream_chunk": 0, "model_response": 0, "flush": 0, "longer_timeout": 0} | {
     "benchmark": 2,
@@ -131,7 +131,9 @@ def code(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serve(tmp_path_factory.mktemp("server"), "") as serving:
+    # With a key, so that nobody else's tests are answered, and counted, by this server.
+    config = f'[security]\nallowed_api_keys = ["{KEY}"]\n'
+    with serve(tmp_path_factory.mktemp("server"), config) as serving:
         yield serving
 
 
@@ -145,6 +147,7 @@ def run(path: Path, url: str, model: str = "penstock-demo", asked: str = "") -> 
             "PYTHONIOENCODING": "utf-8",
             "PENSTOCK_URL": url,
             "PENSTOCK_MODEL": model,
+            "PENSTOCK_KEY": KEY,
         },
         input=asked,
         capture_output=True,
@@ -169,16 +172,23 @@ def test_the_page_names_them_all():
     assert set(re.findall(r"`(\w+)`", page)) >= {path.stem for path in SCRIPTS}
 
 
+def got(server: Serving, what: str) -> bytes:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    asked = urllib.request.Request(f"{server.url}/v1/streams{what}", headers=headers)
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        found: bytes = answer.read()
+    return found
+
+
 def streams(server: Serving) -> list[str]:
     """The names of what has run there, the oldest first."""
-    with urllib.request.urlopen(f"{server.url}/v1/streams?limit=100", timeout=10) as listed:
-        return [one["stream"] for one in reversed(json.load(listed)["data"])]
+    return [one["stream"] for one in reversed(json.loads(got(server, "?limit=100"))["data"])]
 
 
 def text_of(server: Serving, stream: str) -> str:
     """What the server's log says that the answer was."""
-    with urllib.request.urlopen(f"{server.url}/v1/streams/{stream}", timeout=30) as followed:
-        entries = [json.loads(line[6:]) for line in followed if line.startswith(b"data: ")]
+    lines = got(server, f"/{stream}").splitlines()
+    entries = [json.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
     return "".join(entry["event"].get("text", "") for entry in entries)
 
 
