@@ -83,7 +83,7 @@ def events(said: str, texts: Sequence[str]) -> bool:
     blocks = said.split("\n\n")
     if blocks.pop() or not all(re.fullmatch(r'data: \{"content": ".*"\}', one) for one in blocks):
         return False
-    return len(blocks) > 2 and "".join(json.loads(one[6:])["content"] for one in blocks) == texts[0]
+    return len(blocks) > 1 and "".join(json.loads(one[6:])["content"] for one in blocks) == texts[0]
 
 
 SAYS: dict[str, str | Callable[[str, Sequence[str]], bool]] = {
@@ -199,7 +199,7 @@ def test_it_runs(path: Path, server: Serving):
     said = run(path, server.url, asked="Hello\nWhat is streaming?\nquit\n")
     texts = [text_of(server, stream) for stream in streams(server) if stream not in before]
     assert len(texts) == RUNS.get(path.stem, 1)
-    assert all(len(text) > 10 for text in texts)
+    assert all(texts)
     check = SAYS[path.stem]
     if isinstance(check, str):
         assert said == check.format(*texts, n=sum(map(len, texts)))
