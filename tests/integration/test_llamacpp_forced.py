@@ -109,6 +109,41 @@ async def test_a_schema_that_is_none_is_refused(schema: str):
         assert (await answer(engine, forced("Hello!", NOW))).tool_calls
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        '{"type":"object","required":["n"]}',
+        '{"type":"object","properties":{"a":{"type":"boolean"}},"required":["a","n"]}',
+        '{"type":"object","anyOf":[{"properties":{"n":{"type":"boolean"}},"required":["n"]}]}',
+        '{"type":"object","allOf":[{"$ref":"#/$defs/a"},{"$ref":"#/$defs/b"}],"$defs":{'
+        '"a":{"properties":{"a":{"type":"boolean"}},"required":["a"]},'
+        '"b":{"properties":{"n":{"type":"boolean"}},"required":["n"]}}}',
+        '{"type":"object","$ref":"#/$defs/a","$defs":'
+        '{"a":{"properties":{"n":{"type":"boolean"}},"required":["n"]}}}',
+        '{"type":"object","enum":[{"n":1}]}',
+    ],
+)
+async def test_what_an_object_needs_beside_its_properties_is_written(schema: str):
+    tool = ToolSpec(name="a", parameters=json.raw(schema))
+    async with running() as engine:
+        found = await events(engine, forced("Hello!", tool))
+    calls = [event for event in found if isinstance(event, ev.ToolCallDelta)]
+    assert calls[0].name == "a"
+    assert '"n": ' in "".join(call.arguments for call in calls)
+
+
+async def test_a_schema_that_nothing_obeys_is_no_call():
+    schema = (
+        '{"type":"object","properties":{"a":{"type":"string","minLength":5,"maxLength":3}},'
+        '"required":["a"]}'
+    )
+    tool = ToolSpec(name="a", parameters=json.raw(schema))
+    async with running() as engine:
+        with pytest.raises(InvalidRequestError) as caught:
+            await answer(engine, forced("What is the weather in Paris?", tool))
+    assert caught.value.param == "tools"
+
+
 async def test_closing_it_stops_the_decoding():
     word = ToolSpec(
         name="say",

@@ -38,7 +38,14 @@ _OPEN: Final = frozenset(
     {"additionalProperties", "unevaluatedProperties", "patternProperties"}
     | {"allOf", "anyOf", "oneOf", "if"}
 )
-_KEYS: Final = ("arguments", "parameters")
+_TOGETHER: Final = frozenset({"allOf", "if", "then", "else", "not"})
+"""Keys whose schemas say only a part of what an object is."""
+_EITHER: Final = frozenset({"anyOf", "oneOf"})
+_MEMBERS: Final = (
+    _OPEN
+    | _TOGETHER
+    | {"properties", "$ref", "required", "enum", "const", "minProperties", "propertyNames"}
+)
 _HEAD: Final = re.compile(
     r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\S)'
 )
@@ -179,11 +186,14 @@ def _own(tool: ToolSpec, n: int) -> object:
         raise InvalidRequestError(f"{at}.type: arguments are an object", param=f"{at}.type")
     if not found:
         return _ANYTHING
-    if found.get("type") == "object" and not found.get("properties"):
+    if found.get("type") == "object" and not any(found.get(name) for name in _MEMBERS):
         # "An object" without a word about its members: a function that takes none.
         return {**_NOTHING, **found} if "additionalProperties" not in found else found
+    # What obeys two schemas at once may have members of both.
+    closed = b'"allOf"' not in bytes(tool.parameters)
+    found = {"type": "object", **found} if _is_open(found) else found
     try:
-        return moved({"type": "object", **found} if _is_open(found) else found, f"#/$defs/t{n}")
+        return moved(found, f"#/$defs/t{n}", closed=closed)
     except RecursionError as error:
         raise InvalidRequestError("this schema is nested too deeply", param=at) from error
 
@@ -192,14 +202,15 @@ def _is_open(schema: Mapping[str, object]) -> bool:
     return not schema.keys() & {"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"}
 
 
-def moved(schema: object, root: str, *, named: bool = False) -> object:
+def moved(schema: object, root: str, *, named: bool = False, closed: bool = True) -> object:
     """The schema with its references to itself as they are below `root`.
 
-    Objects are closed to members that they don't name: what is written then obeys the schema still.
-    `named`: the members of `schema` are schemas by names of their own.
+    `closed`: objects take only members that they name, where that leaves them possible; what is
+    written then obeys the schema still. `named`: the members of `schema` are schemas by names of
+    their own.
     """
     if isinstance(schema, list):
-        return [moved(item, root) for item in schema]
+        return [moved(item, root, closed=closed) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
     found: dict[str, object] = {}
@@ -209,16 +220,32 @@ def moved(schema: object, root: str, *, named: bool = False) -> object:
         elif name in _VALUES and not named:
             found[name] = value
         else:
-            found[name] = moved(value, root, named=not named and name in _MAPS)
-    if not named and "properties" in schema and not schema.keys() & _OPEN:
+            whole = named or not _is_partial(name, schema)
+            maps = not named and name in _MAPS
+            found[name] = moved(value, root, named=maps, closed=closed and whole)
+    if closed and not named and _names_all(schema) and not schema.keys() & _OPEN:
         found["additionalProperties"] = False
     return found
 
 
-class Call:
-    """The text of a call to its events. Fed in any pieces, it says the same."""
+def _is_partial(name: str, schema: Mapping[object, object]) -> bool:
+    """Whether what stands under `name` says only a part of what an object of `schema` is."""
+    return name in _TOGETHER or (name in _EITHER and "properties" in schema)
 
-    def __init__(self) -> None:
+
+def _names_all(schema: Mapping[object, object]) -> bool:
+    """Whether an object can do with the members that its schema names."""
+    members, required = schema.get("properties"), schema.get("required", [])
+    if not isinstance(members, Mapping) or not isinstance(required, list):
+        return False
+    return all(name in members for name in required)
+
+
+class Call:
+    """The text of a call of one of `names` to its events. Fed in any pieces, it says the same."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
         self._id = token_hex(16)
         self._head = ""
         self._open = False
@@ -227,7 +254,11 @@ class Call:
         self._whole = False
 
     def feed(self, events: Iterable[Event]) -> list[Event]:
-        """The events of a batch; text becomes a call, the end says whether it is whole."""
+        """The events of a batch; text becomes a call, the end says whether it is whole.
+
+        Raises `InvalidRequestError` for text that is no such call: a grammar that nothing can obey
+        is dropped by llama.cpp without a word.
+        """
         found: list[Event] = []
         for event in events:
             match event:
@@ -247,9 +278,13 @@ class Call:
         self._head += text
         parsed = _begun(self._head)
         if parsed is None:
+            if self._head.lstrip()[:1] not in ("", "{"):
+                raise _not_obeyed()
             return []
         self._open = True
         name, rest = parsed
+        if name not in self._names or not rest.startswith("{"):
+            raise _not_obeyed()
         first = ToolCallDelta(part=0, call=self._id, name=name)
         return [first, *self._more(rest)]
 
@@ -281,6 +316,13 @@ class Call:
             self._depth -= 1
             return self._depth == 0
         return False
+
+
+def _not_obeyed() -> InvalidRequestError:
+    return InvalidRequestError(
+        "llama.cpp can't keep to the schemas of these tools: perhaps no object obeys one of them",
+        param="tools",
+    )
 
 
 def _begun(text: str) -> tuple[str, str] | None:

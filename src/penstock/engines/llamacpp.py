@@ -153,7 +153,8 @@ class Engine:
                 self._check_open()
             feed = self._begin(shelf, model, body, ticket, raw=request.raw or forced)
             held.pop_all()
-        call = _llama_forced.Call() if forced else None
+        names = [tool.name for tool in request.tools]
+        call = _llama_forced.Call(names) if forced else None
         try:
             async with aclosing(self._events(feed, request, forced=forced)) as batches:
                 async for batch in batches:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock.core.errors import EngineError
+from penstock.core.errors import EngineError, InvalidRequestError
 from penstock.core.events import Done, Event, TextDelta, ToolCallDelta, Usage
 from penstock.engines._llama_forced import Call, Writing, grammar, moved, opened
 from penstock.wire import json
@@ -12,7 +12,7 @@ ARGUMENTS = '{"a": "}{\\\\\\"", "b": [{"c": 1}, {}], "d": {}}'
 
 
 def read(pieces: list[str], end: Event | None = None) -> list[Event]:
-    call = Call()
+    call = Call(['say_"it"'])
     found: list[Event] = []
     for piece in pieces:
         found += call.feed([TextDelta(part=1, text=piece)])
@@ -48,9 +48,22 @@ def test_a_call_that_was_cut_is_none(n: int):
 
 
 def test_what_is_no_text_passes():
-    call, usage = Call(), Usage(input_tokens=1, output_tokens=2)
+    call, usage = Call(['say_"it"']), Usage(input_tokens=1, output_tokens=2)
     found = call.feed([TextDelta(part=1, text=WRITTEN), usage, Done(reason="stop")])
     assert found[-2:] == [usage, Done(reason="tool_calls")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I can't know", '{"name": "other", "arguments": {}}', '{"name": "say", "arguments": 1}'],
+)
+def test_text_that_is_no_call_of_these_tools_is_an_error(text: str):
+    for pieces in ([text], list(text)):
+        call = Call(["say"])
+        with pytest.raises(InvalidRequestError) as caught:
+            for piece in pieces:
+                call.feed([TextDelta(part=1, text=piece)])
+        assert caught.value.param == "tools"
 
 
 PROMPT = "<|user|>Hi<|assistant|>"
@@ -107,6 +120,25 @@ def test_references_follow_their_schema_and_objects_are_closed():
         "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/t0"}, {"type": "null"}]}},
         "additionalProperties": False,
     }
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {}}, "required": ["a", "b"]},
+        {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}, "required": ["b"]}]},
+        {"properties": {"a": {}}, "anyOf": [{"properties": {"b": {}}, "required": ["b"]}]},
+        {"not": {"properties": {"a": {}}}},
+    ],
+)
+def test_no_object_is_closed_that_needs_members_which_it_does_not_name(schema: dict[str, object]):
+    assert moved(schema, "#/$defs/t0") == schema
+
+
+def test_alternatives_that_stand_alone_are_closed():
+    schema = {"anyOf": [{"properties": {"a": {}}}]}
+    closed = {"anyOf": [{"properties": {"a": {}}, "additionalProperties": False}]}
+    assert moved(schema, "#") == closed
 
 
 def test_a_grammar_admits_what_closes_a_call():
