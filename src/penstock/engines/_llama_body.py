@@ -87,7 +87,7 @@ def offered(request: Request) -> tuple[ToolSpec, ...]:
 def _check_messages(messages: Sequence[Message]) -> None:
     for n, message in enumerate(messages):
         for m, call in enumerate(message.tool_calls):
-            if not json.is_json(call.arguments):
+            if call.arguments.strip() and not json.is_json(call.arguments):
                 raise InvalidRequestError(
                     "the arguments of an earlier tool call are no JSON",
                     param=f"messages[{n}].tool_calls[{m}].function.arguments",
@@ -108,6 +108,12 @@ def _with_tools(request: Request) -> Request:
             "this engine can't promise a format while tools may be called; "
             'set `tool_choice` to "none" or leave one of them out',
             param="response_format",
+        )
+    if request.tools and request.sampling.logprobs:
+        raise UnsupportedParameterError(
+            "this engine has no log probabilities while tools may be called; "
+            'set `tool_choice` to "none" or leave one of them out',
+            param="logprobs",
         )
     return replace(request, tools=tuple(_tool(n, tool) for n, tool in enumerate(request.tools)))
 

@@ -51,7 +51,12 @@ def _message(n: int, message: Message) -> dict[str, object]:
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
+                # Of a function that takes none, some servers write nothing at all and others
+                # choke on it when it comes back.
+                "function": {
+                    "name": call.name,
+                    "arguments": call.arguments if call.arguments.strip() else "{}",
+                },
             }
             for call in message.tool_calls
         ]

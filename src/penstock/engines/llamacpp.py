@@ -153,8 +153,7 @@ class Engine:
                 self._check_open()
             feed = self._begin(shelf, model, body, ticket, raw=request.raw or forced)
             held.pop_all()
-        names = [tool.name for tool in request.tools]
-        call = _llama_forced.Call(names) if forced else None
+        call = _llama_forced.Call(tool.name for tool in request.tools) if forced else None
         try:
             async with aclosing(self._events(feed, request, forced=forced)) as batches:
                 async for batch in batches:

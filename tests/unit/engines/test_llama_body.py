@@ -72,6 +72,27 @@ def test_tools_and_a_format_at_once_are_refused() -> None:
     sent(msgspec.structs.replace(request, tool_choice=ToolChoice(mode="none")))
 
 
+def test_tools_and_log_probabilities_at_once_are_refused() -> None:
+    request = Request(messages=HELLO, tools=(ToolSpec(name="a"),), sampling=Sampling(logprobs=True))
+    with pytest.raises(UnsupportedParameterError) as caught:
+        sent(request)
+    assert caught.value.param == "logprobs"
+    sent(msgspec.structs.replace(request, tool_choice=ToolChoice(mode="none")))
+
+
+@pytest.mark.parametrize("nothing", ["", " \n"])
+def test_a_call_without_a_word_of_arguments_has_none(nothing: str) -> None:
+    calls = (
+        ToolCall(id="1", name="a", arguments=nothing),
+        ToolCall(id="2", name="b", arguments='{"x": 1}'),
+    )
+    found = _llama_body.chat(
+        Request(messages=(*HELLO, Message(role="assistant", tool_calls=calls)))
+    )
+    assert b'"arguments":"{}"' in found
+    assert b'"arguments":"{\\"x\\": 1}"' in found
+
+
 def test_broken_arguments_of_an_earlier_call_are_named() -> None:
     broken = Message(role="assistant", tool_calls=(ToolCall(id="1", name="a", arguments="{x"),))
     with pytest.raises(InvalidRequestError) as caught:
