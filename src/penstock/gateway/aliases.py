@@ -24,6 +24,11 @@ def with_alias(request: Request, models: Mapping[str, Model]) -> Request:
         if getattr(request.sampling, name) is None
     }
     messages = request.messages
-    if alias.system and not any(message.role == "system" for message in messages):
+    # A raw text is no conversation: it has no place for a system prompt.
+    if (
+        alias.system
+        and not request.raw
+        and not any(message.role == "system" for message in messages)
+    ):
         messages = personalities.add_system(messages, alias.system)
     return replace(request, sampling=replace(request.sampling, **missing), messages=messages)
