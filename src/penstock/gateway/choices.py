@@ -31,6 +31,10 @@ from penstock.core.request import Request
 
 MOST: Final = 128
 """As many as OpenAI's API takes."""
+_TOGETHER: Final = 16
+"""Choices that run side by side: more would fill an engine's line, and then no request for as many
+could ever be answered. The others follow as these end.
+"""
 _APART: Final = 1024
 """Between the parts of two choices, so that a part's number means one part in the whole stream."""
 _PIECES: Final = (TextDelta, ReasoningDelta, ToolCallDelta, Image)
@@ -53,6 +57,7 @@ class _Merger:
     def __init__(self, engine: Engine, request: Request) -> None:
         self._engine = engine
         self._request = request
+        self._places = asyncio.Semaphore(_TOGETHER)
         self._ready: list[Event] = []
         self._news: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
@@ -118,7 +123,8 @@ class _Merger:
 
     async def _run(self, choice: int) -> None:
         try:
-            await self._follow(choice)
+            async with self._places:
+                await self._follow(choice)
         except BaseException:
             self._breaking = True
             raise

@@ -117,6 +117,24 @@ async def test_one_choice_and_an_engine_that_makes_several_are_left_alone():
     assert [request.choices for request in engine.asked] == [1, 2]
 
 
+async def test_as_many_as_there_can_be_never_fill_an_engines_line():
+    live: list[int] = []
+    most = 0
+
+    async def counted(request: Request) -> Batches:
+        nonlocal most
+        live.append(numbered(request))
+        most = max(most, len(live))
+        yield [text("a")]
+        live.remove(numbered(request))
+        yield [Done(reason="stop")]
+
+    found = await played(Seeded(counted), asked(choices.MOST))
+    assert {e.choice for e in found if isinstance(e, Finish)} == set(range(choices.MOST))
+    assert found[-1] == Done(reason="stop")
+    assert 4 < most <= 16
+
+
 async def test_batches_stay_batches_and_those_of_one_turn_are_one():
     async def quick(_request: Request) -> Batches:
         yield [text("a"), text("b")]
