@@ -18,6 +18,8 @@ FINISH: Final[dict[ev.FinishReason, FinishReason]] = {
 """The API has no word for a cancelled answer: `stop`, and beside it `stop_reason: "cancelled"`."""
 
 _NANOSECONDS: Final = 1e9
+_UNTIMED: Final = 1000
+"""Nanoseconds a token: llama.cpp's clock starts with the first token, and of one alone shows this."""
 
 
 class PromptDetails(msgspec.Struct, frozen=True):
@@ -68,7 +70,7 @@ def usage_of(usage: ev.Usage) -> Usage:
 def _speed(usage: ev.Usage) -> float | UnsetType:
     """By the engine's own clock; without one there is no true figure."""
     took = usage.timings.generation if usage.timings is not None else 0
-    if not took or not usage.output_tokens:
+    if took <= usage.output_tokens * _UNTIMED or not usage.output_tokens:
         return UNSET
     return round(usage.output_tokens * _NANOSECONDS / took, 2)
 

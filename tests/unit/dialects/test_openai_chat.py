@@ -320,6 +320,7 @@ def test_a_log_that_does_not_know_the_engine_tells_no_backend():
     [
         (ev.Timings(prompt=10, generation=2_000_000_000), 5.5),
         (ev.Timings(prompt=10), None),
+        (ev.Timings(generation=11_000), None),  # eleven choices of a token each, at llama.cpp
         (None, None),
     ],
 )
