@@ -81,7 +81,7 @@ class Chunks:
         try:
             said = json.decode(data, object, EngineProtocolError)
         except EngineProtocolError:
-            said = _said.words(data)
+            said = _said.words(data, self._mask)
         return self._fail(said)
 
     def fail(self, message: str) -> list[ev.Event]:

@@ -151,6 +151,14 @@ def test_error_objects_end_the_stream(chunk: bytes, code: str) -> None:
     assert "no luck" in end.message
 
 
+def test_half_a_secret_is_left_in_no_error() -> None:
+    chunks = Chunks(mask=lambda text: text.replace("sk-secret", "***"))
+    (end,) = chunks.error(b"x" * 595 + b"sk-secret" + b"y" * 1000)
+    assert isinstance(end, Failed)
+    assert "xxx" in end.message
+    assert "sk" not in end.message
+
+
 def test_a_finish_reason_that_is_an_error() -> None:
     end = play(delta(content="a"), b'{"choices":[{"delta":{},"finish_reason":"abort"}]}')[-1]
     assert isinstance(end, Failed)
