@@ -193,7 +193,11 @@ def bindings(
         if store is not None and "path" not in table and _takes_folder(module.Config):
             table = {"models_folder": store.folder, **table}
         settings = loading.convert_binding(name, table, module.Config, environment)
-        engine = cast("Engine", module.Engine(settings, config.timeouts))
+        try:
+            engine = cast("Engine", module.Engine(settings, config.timeouts))
+        except ConfigError as error:
+            at = f"bindings.{name}.{error.param}" if error.param else f"bindings.{name}"
+            raise ConfigError(f"{at}: {error.message}", param=at) from error
         found.append(
             Binding(
                 name,

@@ -152,6 +152,16 @@ def test_an_index_of_another_version_is_found_and_made_anew(
         ("[bindings.x]\nengine = 'opnai'\n", "bindings", "opnai"),
         ("[bindings.x]\nengine = 'openai'\nulr = 'x'\n", "bindings", "did you mean 'url'"),
         ("[bindings.x]\nurl = 'x'\n", "bindings", "bindings.x.engine: missing"),
+        (
+            "[bindings.x]\nengine = 'openai'\nurl = 'http://h:99999'\n",
+            "bindings",
+            "bindings.x.url: must begin with http",
+        ),
+        (
+            "[bindings.x]\nengine = 'openai'\nkey = '\u201ck\u201d'\n",
+            "bindings",
+            "bindings.x.key: holds",
+        ),
         ("[timeouts]\nconect = 1\n", "configuration", "did you mean 'connect'"),
         ("[models.a]\nbinding = 'nope'\n", "bindings", "models.a.binding"),
         ("[paths]\npersonalities_folder = '/nowhere'\n", "personalities", "/nowhere"),

@@ -1,18 +1,36 @@
 """Addresses of servers with OpenAI's API, as people write them."""
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+from penstock.core.errors import ConfigError
+
+
+def parts_of(url: str) -> SplitResult:
+    """The pieces of an address that can be called. Raises `ConfigError`, which shows none of it."""
+    try:
+        found = urlsplit(url)
+        named = found.scheme in ("http", "https") and found.hostname and found.port != 0
+    except ValueError:
+        named = None
+    if not named:
+        raise ConfigError(
+            "must begin with http:// or https://, and name a host and at most a port", param="url"
+        )
+    if not url.isprintable() or " " in url:
+        raise ConfigError("must hold no spaces and no control characters", param="url")
+    return found
 
 
 def is_official(url: str) -> bool:
     """Whether it is OpenAI's own."""
-    return urlsplit(url).hostname == "api.openai.com"
+    return parts_of(url).hostname == "api.openai.com"
 
 
 def versioned(url: str) -> str:
     """With the version that OpenAI's routes begin with, unless the path already has one."""
     url = url.rstrip("/")
-    return url if re.search(r"/v\d+[a-z]*(/|$)", urlsplit(url).path) else f"{url}/v1"
+    return url if re.search(r"/v\d+[a-z]*(/|$)", parts_of(url).path) else f"{url}/v1"
 
 
 def unversioned(url: str) -> str:

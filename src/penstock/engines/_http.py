@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlunsplit
 from urllib.request import getproxies_environment
 
 import aiohttp
@@ -12,6 +12,7 @@ import aiohttp
 from penstock.core.errors import ConfigError, EngineProtocolError, GatewayError, UnknownModelError
 from penstock.core.ports import Timeouts
 from penstock.core.secrets import Secret
+from penstock.engines._addresses import parts_of
 from penstock.engines._aiohttp import AiohttpCarrier
 from penstock.engines._plain import PlainCarrier
 from penstock.engines._upstream_errors import our_errors, refusal, translated
@@ -115,13 +116,12 @@ class Upstream:
         headers: Mapping[str, Secret] | None = None,
         verify_tls: bool = True,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError("must begin with http:// or https:// and name a host", param="url")
+        parts = parts_of(url)
         self._secrets = [secret.reveal() for secret in (key, *(headers or {}).values()) if secret]
         self._timeouts = timeouts
         self._carrier = _carrier(parts, _headers(key, headers or {}), timeouts, verify_tls)
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
         port = f":{parts.port}" if parts.port else ""
         self.address = f"{parts.scheme}://{host}{port}"
         """For people: where it is, without secrets."""
@@ -233,6 +233,8 @@ def _carrier(
     host = parts.hostname or ""
     proxies = host not in _LOOPBACK
     bare = parts.scheme == "http" and not (parts.username or parts.password or parts.query)
+    # What is not ASCII in an address, aiohttp knows how to write.
+    bare = bare and urlunsplit(parts).isascii()
     if bare and not (proxies and "http" in getproxies_environment()):
         return PlainCarrier(parts, headers, timeouts, idle_seconds=_IDLE_SECONDS)
     return AiohttpCarrier(
@@ -248,6 +250,8 @@ def _carrier(
 def _headers(key: Secret | None, more: Mapping[str, Secret]) -> dict[str, str]:
     found = {"User-Agent": "penstock", "Accept-Encoding": "identity"}
     if key is not None:
+        if not key.reveal().isascii():
+            raise ConfigError("holds characters that no key has: quotation marks?", param="key")
         found["Authorization"] = f"Bearer {key.reveal()}"
     found.update({name: value.reveal() for name, value in more.items()})
     for name, value in found.items():

@@ -339,7 +339,7 @@ class PlainCarrier:
         more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         length = "" if body is None else f"Content-Length: {len(body)}\r\n"
         head = f"{method} {self._path}/{path} HTTP/1.1\r\n{self._fixed}{more}{length}\r\n"
-        return head.encode("latin-1") + (body or b"")
+        return head.encode() + (body or b"")
 
     def _kept(self) -> Connection | None:
         while self._idle:

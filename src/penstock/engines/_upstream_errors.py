@@ -166,7 +166,7 @@ def retry_after(value: str | None) -> float | None:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(value).astimezone(UTC) - _now()).total_seconds()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return min(max(seconds, 0.0), 86400.0) if seconds == seconds else None
 

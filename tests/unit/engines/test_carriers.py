@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
+from penstock.core.errors import ConfigError
 from penstock.core.events import Done, TextDelta
 from penstock.core.ports import Timeouts
+from penstock.core.secrets import Secret
 from penstock.engines.openai import Config, Engine
 from penstock.testing.engines import play, said
 from penstock.testing.vectors import REQUEST
@@ -54,9 +56,51 @@ async def connections(more: bytes) -> int:
     return opened
 
 
+@pytest.mark.parametrize(("path", "sent"), [("", b" /v1/"), ("/\u20ac", b" /%E2%82%AC/v1/")])
+async def test_what_is_not_ascii_is_sent_as_utf8(path: str, sent: bytes) -> None:
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(HEAD + b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        config = Config(url=f"http://127.0.0.1:{port}{path}", headers={"X-Who": Secret("\u20ac")})
+        engine = Engine(config, Timeouts(connect=2, first_token=5))
+        assert said(await play(engine, REQUEST)) == ANSWER
+        await engine.aclose()
+    assert sent in heads[0]
+    assert "X-Who: \u20ac\r\n".encode() in heads[0]
+
+
 async def test_a_connection_is_used_again() -> None:
     assert await connections(b"") == 1
 
 
 async def test_a_connection_that_is_to_be_closed_is_not() -> None:
     assert await connections(b"Connection: close\r\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("url", "ftp://host"),
+        ("url", "http://"),
+        ("url", "http://[::1/v1"),
+        ("url", "http://host:99999/v1"),
+        ("url", "http://host:http/v1"),
+        ("url", "http://host/v1 x"),
+        ("url", "http://host/v1\nx"),
+        ("url", "http://me:hunter2@/v1"),
+        ("key", "\u201chunter2\u201d"),
+        ("key", "hunter2\n"),
+    ],
+)
+def test_an_address_or_a_key_that_is_none_is_named_and_not_shown(setting: str, value: str) -> None:
+    config = Config(url=value) if setting == "url" else Config(key=Secret(value))
+    with pytest.raises(ConfigError) as caught:
+        Engine(config, Timeouts())
+    assert caught.value.param == setting
+    assert "hunter2" not in caught.value.message
