@@ -141,9 +141,9 @@ class Folder:
         return self._choice(choice)
 
     def _end(self, reason: ev.FinishReason) -> None:
-        self._choice(0)
-        for choice in self._choices.values():
-            choice.reason = choice.reason or reason
+        # Also those that said nothing: a choice's place in the reply is its number.
+        for n in range(max(self._choices, default=0) + 1):
+            self._choice(n).reason = self._choice(n).reason or reason
 
 
 def fold(entries: Iterable[ev.Entry]) -> Reply:

@@ -19,7 +19,7 @@ FINISH: Final[dict[ev.FinishReason, FinishReason]] = {
 
 _NANOSECONDS: Final = 1e9
 _UNTIMED: Final = 1000
-"""Nanoseconds a token: what llama.cpp shows for one alone, since its clock starts with the first."""
+"""Nanoseconds a token: what llama.cpp tells of one alone, its clock starts with the first."""
 
 
 class PromptDetails(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from openai.types.chat import completion_create_params as chat_create_params
 from penstock.core import events as ev
 from penstock.core.cards import ModelCard
 from penstock.core.errors import ConfigError, InvalidRequestError, UnsupportedParameterError
-from penstock.core.folding import Reply
+from penstock.core.folding import Reply, fold
 from penstock.core.ports import Call
 from penstock.core.queries import Found, Query
 from penstock.core.request import Request
@@ -370,3 +370,17 @@ def test_the_demo_reads_every_character(texts: list[str]):
     entries = [ev.Entry(ev.Seq(n), n, event) for n, event in enumerate(said, 1)]
     frames = [frame for entry in entries for frame in encoder.feed(entry)]
     assert demo_reads(sse.frame(frames)) == ("".join(texts), True)
+
+
+def test_a_choice_that_said_nothing_keeps_its_number():
+    said: list[ev.Event] = [
+        START,
+        ev.TextDelta(part=1, text="a"),
+        ev.TextDelta(part=2049, text="c", choice=2),
+        ev.Done(reason="cancelled"),
+    ]
+    entries = [ev.Entry(ev.Seq(n), n, event) for n, event in enumerate(said, 1)]
+    request = Request(choices=3)
+    found = msgspec.json.decode(DIALECT.whole(request, fold(entries)).body)
+    told = [(c["index"], c["message"]["content"], c["stop_reason"]) for c in found["choices"]]
+    assert told == [(0, "a", "cancelled"), (1, "", "cancelled"), (2, "c", "cancelled")]
