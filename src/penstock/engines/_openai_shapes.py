@@ -1,9 +1,12 @@
 """What OpenAI-compatible servers send, read as leniently as they write: nulls, gaps, odd types."""
 
+from typing import Final
+
 import msgspec
 from msgspec import Raw
 
 NOTHING = Raw(b"null")
+_MOST: Final = 2**53
 
 
 class Function(msgspec.Struct, frozen=True, gc=False):
@@ -63,26 +66,34 @@ class Choice(msgspec.Struct, frozen=True):
     logprobs: Logprobs | None = None
 
 
+Number = int | float | None
+
+
 class InputDetails(msgspec.Struct, frozen=True, gc=False):
     """`prompt_tokens_details`."""
 
-    cached_tokens: int | None = None
+    cached_tokens: Number = None
 
 
 class OutputDetails(msgspec.Struct, frozen=True, gc=False):
     """`completion_tokens_details`."""
 
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Number = None
 
 
 class Counts(msgspec.Struct, frozen=True, gc=False):
-    """`usage`. `reasoning_tokens` is flat at Cloud Temple's LLMaaS."""
+    """`usage`. `reasoning_tokens` is flat at Cloud Temple's LLMaaS. Read them with `counted`."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    prompt_tokens: Number = None
+    completion_tokens: Number = None
+    reasoning_tokens: Number = None
     prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: OutputDetails | None = None
+
+
+def counted(told: Number) -> int | None:
+    """A count, where it is one: some servers write 12.0, and no odd one must break an answer."""
+    return int(told) if told is not None and 0 <= told <= _MOST else None
 
 
 class LlamaTimings(msgspec.Struct, frozen=True, gc=False):

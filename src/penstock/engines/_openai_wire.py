@@ -23,6 +23,7 @@ from penstock.engines._openai_shapes import (
     Delta,
     LlamaTimings,
     Logprobs,
+    counted,
 )
 from penstock.engines._think import ThinkTags
 from penstock.wire import json
@@ -42,7 +43,6 @@ _REASONS: Final[dict[str, ev.FinishReason]] = {
 _BROKEN: Final = frozenset(
     {"error", "abort", "cancelled", "network_error", "insufficient_system_resource"}
 )
-_NO_ARRAY: Final = frozenset({b"", b"null", b"[]"})
 
 
 class Chunks:
@@ -138,6 +138,9 @@ class Chunks:
         try:
             return json.decode(data, Chunk, EngineProtocolError)
         except EngineProtocolError:
+            if not data.strip():
+                # An event without a word: the heartbeat of some proxies.
+                return Chunk()
             carried = _surrogates.carry(data)
             if carried == data:
                 raise
@@ -150,7 +153,7 @@ class Chunks:
         Asked for several answers, llama-server counts each in a chunk of its own.
         """
         if alone and self._choices > 1:
-            self._apart += counts.completion_tokens or 0
+            self._apart += counted(counts.completion_tokens) or 0
             counts = replace(counts, completion_tokens=self._apart)
         self._counts = counts
 
@@ -197,8 +200,8 @@ class _Answer:
         self.reason: ev.FinishReason | None = None
 
     def feed(self, delta: Delta, logprobs: Logprobs | None, found: list[ev.Event]) -> None:
-        if logprobs is not None and bytes(logprobs.content) not in _NO_ARRAY:
-            self._logprobs.append(bytes(logprobs.content))
+        if logprobs is not None and (array := _array(bytes(logprobs.content))):
+            self._logprobs.append(array)
         thought = delta.reasoning_content or delta.reasoning
         if isinstance(thought, str) and thought:
             self._thought(thought, found)
@@ -217,10 +220,9 @@ class _Answer:
     def completed(self, text: str, logprobs: Logprobs | None, found: list[ev.Event]) -> None:
         """A piece of a completion, whose logprobs have a shape of their own at most servers."""
         if logprobs is not None:
-            content = bytes(logprobs.content)
-            self._logprobs.append(legacy_content(logprobs) if content in _NO_ARRAY else content)
-            if self._logprobs[-1] in _NO_ARRAY:
-                self._logprobs.pop()
+            array = _array(bytes(logprobs.content)) or _array(legacy_content(logprobs))
+            if array:
+                self._logprobs.append(array)
         if text:
             self._said(text, found)
 
@@ -295,6 +297,11 @@ def _flat(content: Content) -> str:
     return content or ""
 
 
+def _array(content: bytes) -> bytes:
+    """The array; nothing where it is empty or none."""
+    return content if content[:1] == b"[" and content != b"[]" else b""
+
+
 def _joined(arrays: Sequence[bytes]) -> Raw:
     if len(arrays) == 1:
         return json.raw(arrays[0])
@@ -305,16 +312,18 @@ def _usage(counts: Counts | None, timings: LlamaTimings | None) -> ev.Usage | No
     if counts is None and timings is None:
         return None
     counts, told = counts or Counts(), timings or LlamaTimings()
-    given, made = counts.prompt_tokens, counts.completion_tokens
+    given, made = counted(counts.prompt_tokens), counted(counts.completion_tokens)
     outputs, inputs = counts.completion_tokens_details, counts.prompt_tokens_details
-    thought = outputs.reasoning_tokens if outputs is not None else None
-    cached = inputs.cached_tokens if inputs is not None else None
+    thought = counted(outputs.reasoning_tokens) if outputs is not None else None
+    cached = counted(inputs.cached_tokens) if inputs is not None else None
+    if given is None and made is None and timings is None:
+        return None
     if given is None:
         given = (told.prompt_n or 0) + (told.cache_n or 0)
     return ev.Usage(
         input_tokens=given,
         output_tokens=made if made is not None else told.predicted_n or 0,
-        reasoning_tokens=thought if thought is not None else counts.reasoning_tokens,
+        reasoning_tokens=thought if thought is not None else counted(counts.reasoning_tokens),
         cached_tokens=cached,
         timings=_timings(told) if timings is not None else None,
     )

@@ -1,5 +1,6 @@
 """Chunks as servers really send them, as events."""
 
+import msgspec
 import pytest
 
 from penstock.core.events import (
@@ -108,6 +109,37 @@ def test_usage_details_of_openai_and_flat_ones_of_llmaas() -> None:
         input_tokens=3, output_tokens=9, reasoning_tokens=4, cached_tokens=2
     )
     assert play(STOP, flat)[-2] == Usage(input_tokens=3, output_tokens=9, reasoning_tokens=4)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ('{"prompt_tokens":3.0,"completion_tokens":2.0}', (3, 2)),
+        ('{"prompt_tokens":3,"completion_tokens":null}', (3, 0)),
+        ('{"prompt_tokens":-3,"completion_tokens":2}', (0, 2)),
+        ('{"prompt_tokens":3,"completion_tokens":99999999999999999999}', (3, 0)),
+        ('{"prompt_tokens":null,"completion_tokens":null}', None),
+        ("{}", None),
+    ],
+)
+def test_odd_counts_break_no_answer(told: str, expected: tuple[int, int] | None) -> None:
+    found = play(delta(content="a"), STOP, f'{{"choices":[],"usage":{told}}}'.encode())
+    usages = [event for event in found if isinstance(event, Usage)]
+    assert [(u.input_tokens, u.output_tokens) for u in usages] == ([expected] if expected else [])
+    assert found[-1] == Done(reason="stop")
+
+
+@pytest.mark.parametrize("nothing", [b"", b" "])
+def test_an_event_without_a_word_says_nothing(nothing: bytes) -> None:
+    assert play(nothing, delta(content="a"), nothing, STOP) == play(delta(content="a"), STOP)
+
+
+@pytest.mark.parametrize("odd", ['{"x":1}', '"x"', "5", "null", "[]"])
+def test_logprobs_that_are_no_list_are_none(odd: str) -> None:
+    said = f'"delta":{{"content":"a"}},"text":"b","logprobs":{{"content":{odd}}}'
+    found = play(f'{{"choices":[{{{said}}}]}}'.encode(), STOP)
+    assert text(found) == "ab"
+    assert all(e.logprobs is msgspec.UNSET for e in found if isinstance(e, TextDelta))
 
 
 def test_timings_of_llama_cpp_alone_make_a_usage() -> None:
