@@ -192,7 +192,8 @@ def features(request: Request) -> frozenset[str]:
     for name, asked in zip(_OPTIONAL, _optional(request), strict=True):
         if asked:
             found.add(name)
-    if request.parallel_tool_calls is not None:
+    if request.parallel_tool_calls is False:
+        # Several at once is what every API does by default: no more than leave.
         found.add("parallel_tool_calls")
     if request.choices > 1:
         found.add("choices")

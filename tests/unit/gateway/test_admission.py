@@ -54,6 +54,17 @@ def test_what_would_change_the_answer_is_refused_by_name(request_: Request, para
     assert "'b'" in caught.value.message
 
 
+def test_several_calls_at_once_are_a_leave_and_only_one_a_demand():
+    class Calling(Plain):
+        supports = frozenset({"tools"})
+
+    request = ask(tools=(ToolSpec(name="f"),), parallel_tool_calls=True)
+    assert fit(request, Calling(), "b") is request  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedParameterError) as caught:
+        fit(ask(tools=(ToolSpec(name="f"),), parallel_tool_calls=False), Calling(), "b")  # type: ignore[arg-type]
+    assert caught.value.param == "parallel_tool_calls"
+
+
 def test_choices_need_nothing_of_an_engine_and_are_bounded():
     request = ask(choices=128)
     assert fit(request, ENGINE, "b") is request  # type: ignore[arg-type]
