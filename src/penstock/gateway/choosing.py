@@ -76,7 +76,7 @@ class Choosing:
         await self._bindings.started(within=STARTING_SECONDS)
         await self._bindings.refresh(older_than=1.0)
         try:
-            return self._current_router().route(request)
+            return self._current_router().route(request, waited=True)
         except UnknownModelError:
             # A binding that never came up has no model: its trouble is the better answer.
             self._bindings.check_up(request.binding or "")

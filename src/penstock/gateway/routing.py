@@ -1,6 +1,7 @@
 """Which binding and model answer a request. Pure."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -8,6 +9,8 @@ import msgspec
 from penstock.config.schema import Defaults, Model
 from penstock.core.errors import ModalityError, UnknownBindingError, UnknownModelError
 from penstock.core.request import Modality, Request
+
+logger = logging.getLogger(__name__)
 
 
 class Target(NamedTuple):
@@ -52,8 +55,11 @@ class Router:
         self._aliases = aliases
         self._defaults = defaults
 
-    def route(self, request: Request) -> tuple[Target, ...]:
+    def route(self, request: Request, *, waited: bool = False) -> tuple[Target, ...]:
         """Who is to answer, and who if that fails before anything was said.
+
+        A fallback that nobody has now is left out; so is an alias' own binding, if there is a
+        fallback and it was `waited` for bindings that were just starting.
 
         Raises `UnknownBindingError`, `UnknownModelError` (`param` names the field),
         `ModalityError`.
@@ -66,13 +72,24 @@ class Router:
         alias = self._aliases.get(model)
         if alias is None:
             return (self._model(model),)
-        chain = [self._named(alias.binding, alias.name)]
+        others = tuple(self._fallbacks(alias))
+        try:
+            return (self._named(alias.binding, alias.name), *others)
+        except UnknownModelError:
+            if waited and others:
+                return others
+            raise
+
+    def _fallbacks(self, alias: Model) -> Iterator[Target]:
         for name in alias.fallback:
             other = self._aliases.get(name)
-            chain.append(
-                self._named(other.binding, other.name) if other is not None else self._model(name)
-            )
-        return tuple(chain)
+            try:
+                if other is None:
+                    yield self._model(name)
+                else:
+                    yield self._named(other.binding, other.name)
+            except (UnknownModelError, UnknownBindingError) as error:
+                logger.info("the fallback %r is left out: %s", name, error.message)
 
     def _named(self, binding: str, model: str) -> Target:
         offer = self._offers.get(binding)

@@ -59,6 +59,26 @@ def test_an_alias_has_its_fallbacks_in_order():
     )
 
 
+def test_a_fallback_that_nobody_has_now_is_left_out():
+    aliases = {"a": Model(binding="cloud", name="gpt", fallback=("gone", "nowhere/x", "demo"))}
+    router = Router(OFFERS, aliases, NO_DEFAULTS)
+    assert router.route(Request(model="a")) == (("cloud", "gpt"), ("embedded", "demo"))
+
+
+def test_a_binding_without_a_model_leaves_it_to_the_fallback_once_it_had_its_time():
+    offers = [*OFFERS, Offer("down", None, (), ("text",))]
+    aliases = {
+        "a": Model(binding="down", fallback=("gone", "demo")),
+        "b": Model(binding="down", fallback=("gone",)),
+    }
+    router = Router(offers, aliases, NO_DEFAULTS)
+    with pytest.raises(UnknownModelError):
+        router.route(Request(model="a"))
+    assert router.route(Request(model="a"), waited=True) == (("embedded", "demo"),)
+    with pytest.raises(UnknownModelError, match="'down'"):
+        router.route(Request(model="b"), waited=True)
+
+
 @pytest.mark.parametrize(
     ("asked", "error", "param"),
     [
