@@ -115,15 +115,18 @@ class Questions:
             for binding in self._bindings.visible
             for card in self._cards(binding)
         }
-        aliases = [
-            msgspec.structs.replace(
-                cards.get((alias.binding, alias.name), ModelCard(name=name, binding=alias.binding)),
-                name=name,
-                alias_of=alias.name or None,
-            )
-            for name, alias in self._config.models.items()
-            if name != "*"
-        ]
+        offers = {offer.binding: offer for offer in self._stored.offers()}
+        aliases = []
+        for name, alias in self._config.models.items():
+            if name == "*":
+                continue
+            offer = offers.get(alias.binding)
+            own = alias.name
+            if offer is not None:
+                own = (offer.find(own) or own) if own else (offer.usual or "")
+            empty = ModelCard(name=name, binding=alias.binding)
+            card = cards.get((alias.binding, own), empty)
+            aliases.append(msgspec.structs.replace(card, name=name, alias_of=own or None))
         return (*aliases, *cards.values())
 
     def _one(self, name: str, cards: Sequence[ModelCard]) -> ModelCard:

@@ -75,6 +75,23 @@ async def test_the_star_alias_answers_unknown_names_and_says_so():
         assert "*" not in [card.name for card in made.questions.model_cards()]
 
 
+async def test_an_alias_is_listed_with_the_model_that_answers_for_it():
+    models = {
+        "named": Model(binding="b0", name="m:latest"),
+        "unnamed": Model(binding="b0"),
+        "unlisted": Model(binding="b0", name="new"),
+    }
+    config = Config(streams=Streams(log="memory"), models=models)
+    async with gateway(Scripted(hello), config=config) as made:
+        await submit(made)  # until the binding has told its models
+        cards = {card.name: card for card in made.questions.model_cards()}
+    assert {name: cards[name].alias_of for name in models} == {
+        "named": "m",
+        "unnamed": "m",
+        "unlisted": "new",
+    }
+
+
 async def test_what_only_a_run_may_say_is_left_out_and_nothing_follows_the_terminal():
     async def sloppy(_request: Request) -> Batches:
         yield [Start(stream="x", asked="", binding="", model="", created=0), text("a")]
