@@ -22,6 +22,7 @@ class Events:
         self._decoder = Decoder()
         self._clean = False  # at the very beginning a byte order mark may come
         self._begun = False
+        self._fresh = True
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """The events that `data` completes. Raises `EngineProtocolError` for an endless line."""
@@ -30,7 +31,7 @@ class Events:
         if alone and data[:6] == _PREFIX and data[-2:] == b"\n\n":
             return [ServerSentEvent(data[6:-2])]
         if (
-            (self._clean or not self._begun)
+            (self._clean or self._fresh)
             and data.startswith(_PREFIX)
             and data.endswith(b"\n\n")
             and b"\r" not in data
@@ -40,10 +41,12 @@ class Events:
                 block.startswith(_PREFIX) for block in blocks
             ):
                 self._clean = self._begun = True
+                self._fresh = False
                 return [ServerSentEvent(block[6:]) for block in blocks]
         return self._slowly(data)
 
     def _slowly(self, data: bytes) -> list[ServerSentEvent]:
+        self._fresh = False
         found: list[ServerSentEvent] = []
         line = b"-"
         try:

@@ -41,6 +41,15 @@ def test_every_cut_of_an_odd_stream() -> None:
     assert events([ODD[n : n + 1] for n in range(len(ODD))]) == MEANT
 
 
+def test_every_cut_of_a_stream_that_begins_with_a_byte_order_mark() -> None:
+    body = b"\xef\xbb\xbfdata: 1\n\ndata: 2\n\n: ping\n\ndata: 3\n\n"
+    meant = [("message", b"1"), ("message", b"2"), ("message", b"3")]
+    for a in range(len(body)):
+        for b in range(a, len(body)):
+            pieces = [body[:a], body[a:b], body[b:]]
+            assert events([piece for piece in pieces if piece]) == meant, (a, b)
+
+
 def test_random_cuts() -> None:
     random_ = random.Random(5)
     for _ in range(500):
