@@ -8,18 +8,17 @@ from penstock.core.errors import ConfigError
 
 def parts_of(url: str) -> SplitResult:
     """The pieces of an address that can be called. Raises `ConfigError`, which shows none of it."""
-    try:
-        found = urlsplit(url)
-        named = found.scheme in ("http", "https") and found.hostname and found.port != 0
-    except ValueError:
-        named = None
-    if not named:
-        raise ConfigError(
-            "must begin with http:// or https://, and name a host and at most a port", param="url"
-        )
     if not url.isprintable() or " " in url:
         raise ConfigError("must hold no spaces and no control characters", param="url")
-    return found
+    try:
+        found = urlsplit(url)
+        if found.scheme in ("http", "https") and found.hostname and found.port != 0:
+            return found
+    except ValueError:
+        pass
+    raise ConfigError(
+        "must begin with http:// or https://, and name a host and at most a port", param="url"
+    )
 
 
 def is_official(url: str) -> bool:

@@ -136,7 +136,7 @@ def test_no_object_is_closed_that_needs_members_which_it_does_not_name(schema: d
 
 
 def test_alternatives_that_stand_alone_are_closed():
-    schema = {"anyOf": [{"properties": {"a": {}}}]}
+    schema: dict[str, object] = {"anyOf": [{"properties": {"a": {}}}]}
     closed = {"anyOf": [{"properties": {"a": {}}, "additionalProperties": False}]}
     assert moved(schema, "#") == closed
 
