@@ -176,7 +176,7 @@ def _message(message: shapes.ChatMessage, n: int) -> Message:
 
 def _calls(calls: tuple[shapes.Call, ...]) -> tuple[ToolCall, ...]:
     return tuple(
-        ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+        ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments or "")
         for call in calls
     )
 

@@ -69,10 +69,10 @@ Part = TextPart | RefusalPart | ImageUrlPart | ImagePart | Refused
 
 
 class CalledFunction(msgspec.Struct, frozen=True):
-    """`arguments` is JSON text."""
+    """`arguments` is JSON text; nothing at all, where a function takes none."""
 
     name: str
-    arguments: str = ""
+    arguments: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True):

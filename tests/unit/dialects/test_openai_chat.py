@@ -384,3 +384,11 @@ def test_a_choice_that_said_nothing_keeps_its_number():
     found = msgspec.json.decode(DIALECT.whole(request, fold(entries)).body)
     told = [(c["index"], c["message"]["content"], c["stop_reason"]) for c in found["choices"]]
     assert told == [(0, "a", "cancelled"), (1, "", "cancelled"), (2, "c", "cancelled")]
+
+
+@pytest.mark.parametrize("more", [{}, {"arguments": None}, {"arguments": ""}])
+def test_a_call_without_arguments_is_one_without_arguments(more: dict[str, object]):
+    call = {"id": "c", "type": "function", "function": {"name": "f", **more}}
+    said = [{"role": "assistant", "tool_calls": [call]}]
+    (message,) = parse({"messages": said}).messages
+    assert [(call.name, call.arguments) for call in message.tool_calls] == [("f", "")]
