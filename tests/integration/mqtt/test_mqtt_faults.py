@@ -337,6 +337,57 @@ def test_a_cancelled_stream_says_so(tmp_path: Path, mosquitto: Broker) -> None:
         assert last.json["event"] == {"type": "done", "reason": "cancelled"}
 
 
+def test_a_request_that_waits_for_its_turn_can_be_cancelled_and_resumed(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    with (
+        serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=100)) as serving,
+        Peer(mosquitto.port, "general/stream/+", "general/assistant_response/s") as peer,
+    ):
+        connected(serving)
+        peer.say("general/user_input", {"message": "x", "sessionId": "s"})
+        for request in ("cancelled", "resumed"):
+            asked = {"message": "y", "sessionId": "s", "requestId": request, "stream": True}
+            peer.say("general/user_input", asked)
+        peer.say("general/cancel/cancelled", "")
+        peer.say("general/resume/resumed", "")
+        assert peer.one("general/assistant_response/s").text.split()[-1] == "99"
+        peer.wait(lambda heard: b'"reason":"stop"' in heard[-1].payload)
+    told = [one.json for one in peer.all() if one.topic == "general/stream/cancelled"]
+    assert told[-1]["event"] == {"type": "done", "reason": "cancelled"}
+    assert len(told) < 20
+    resumed = [one.json for one in peer.all() if one.topic == "general/stream/resumed"]
+    assert {one["seq"] for one in resumed} == set(range(1, 103))
+
+
+def test_a_retained_template_is_no_new_one_at_every_connection(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    def system(serving: Serving, session: str) -> str:
+        topic = f"general/assistant_response/{session}"
+        with Peer(mosquitto.port, topic) as peer:
+            peer.say("general/user_input", {"message": "x", "sessionId": session})
+            peer.one(topic)
+        return history(serving, f"general/{session}")[0]["content"]
+
+    text = slow(tmp_path, mosquitto.url, pieces=3)
+    with serve(tmp_path / "server", text) as serving:
+        connected(serving)
+        with Peer(mosquitto.port) as peer:
+            peer.say("general/template", {"template": "Kept."}, retain=True)
+        assert system(serving, "s") == "Kept."
+        mosquitto.stop()
+        noted(serving, "broker")
+        mosquitto.start()
+        connected(serving)
+        assert system(serving, "t") == "Kept."
+        assert len(history(serving, "general/s")) == 3
+    with serve(tmp_path / "server", text) as serving:  # It has forgotten the template.
+        connected(serving)
+        assert system(serving, "u") == "Kept."
+        assert len(history(serving, "general/s")) == 3
+
+
 def test_a_project_has_the_rights_of_its_key(tmp_path: Path, mosquitto: Broker) -> None:
     security = '[security]\nallowed_api_keys = ["key-of-anna"]\n'
     tables = '[mqtt.projects.open]\n[mqtt.projects.keyed]\nkey = "key-of-anna"\n'

@@ -209,7 +209,9 @@ class Bridge:
                     async with self._changes.one(place.project):
                         incoming.acknowledge()
                         principal = self._principal(place.project)
-                        await self._admin.change(place, incoming.payload, principal)
+                        await self._admin.change(
+                            place, incoming.payload, principal, retained=incoming.retained
+                        )
         finally:
             self._waiting -= 1
 
@@ -279,6 +281,8 @@ class Bridge:
     async def _steer(self, place: topics.Address, payload: bytes) -> None:
         """Resumes or cancels a stream."""
         known = self._ledger.named(place.project, place.rest)
+        if known is not None:
+            await known.accepted.wait()  # It may be waiting for its turn in a session.
         try:
             if known is None or known.stream is None:
                 raise UnknownStreamError(f"no request {place.rest!r}")
