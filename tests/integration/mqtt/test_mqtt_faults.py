@@ -123,6 +123,54 @@ def test_a_killed_server_tells_who_waits_and_knows_a_redelivery(
             assert peer.one("general/assistant_response/s").text == told.text
 
 
+def test_of_two_servers_on_one_log_one_is_the_bridge(tmp_path: Path, mosquitto: Broker) -> None:
+    text = slow(tmp_path, mosquitto.url, pieces=3000)
+    first = start(tmp_path / "server", text)
+    connected(first)
+    shared = {"PENSTOCK_STREAMS__FOLDER": str(first.streams)}
+    try:
+        with (
+            serve(tmp_path / "other", text, environment=shared) as second,
+            Peer(mosquitto.port, "general/stream/q") as peer,
+        ):
+            noted(second, "another server here is connected")
+            assert "client_id" in second.said
+            asked = {"message": "x", "sessionId": "s", "requestId": "q", "stream": True}
+            peer.say("general/user_input", asked)
+            peer.wait(lambda heard: len(heard) > 20)
+            assert note(first) == ""
+            first.kill()
+            connected(second)  # It takes over, what was begun too.
+            failed = peer.wait(lambda heard: b'"interrupted"' in heard[-1].payload)
+            seqs = [one.json["seq"] for one in failed]
+            assert len(seqs) == len(set(seqs))
+    finally:
+        first.kill()
+
+
+def test_two_servers_of_folders_of_their_own_have_names_of_their_own(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    text = slow(tmp_path, mosquitto.url)
+    with serve(tmp_path / "one", text) as one, serve(tmp_path / "two", text) as two:
+        connected(one)
+        connected(two)
+        assert "already connected" not in mosquitto.said
+
+
+def test_two_of_one_name_throw_each_other_out_less_and_less(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    """As on two machines, where neither can know of the other."""
+    text = slow(tmp_path, mosquitto.url, 'client_id = "both"')
+    with serve(tmp_path / "one", text) as one:
+        connected(one)
+        with serve(tmp_path / "two", text):
+            noted(one, "is another client called both too? see [mqtt] client_id")
+            time.sleep(2)
+    assert mosquitto.said.count("already connected") < 12
+
+
 def test_what_is_asked_while_the_server_is_away_is_answered(
     tmp_path: Path, mosquitto: Broker
 ) -> None:

@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -28,6 +29,7 @@ from penstock.gateway.gateway import Gateway, now_ms
 from penstock.transports.mqtt import asking, topics
 from penstock.transports.mqtt.admin import Admin
 from penstock.transports.mqtt.answering import Answers, overloaded, stream_topic
+from penstock.transports.mqtt.claim import Claim
 from penstock.transports.mqtt.ledger import Changes, Known, Ledger, Lines, Rates
 from penstock.transports.mqtt.link import Incoming, Link, Outgoing
 from penstock.transports.mqtt.shapes import Note, Trouble, problem
@@ -39,24 +41,27 @@ NAME: Final = "mqtt"
 _RATE: Final = "Rate limit exceeded. Please slow down your requests."
 _RECALLED: Final = 1000
 _RECALL_MS: Final = 24 * 3600 * 1000
+_CLAIM_SECONDS: Final = 1.0
 _LOST_MS: Final = 600_000
 """Whoever asked longer ago than this is not told any more that the answer was interrupted."""
 
 
 class Bridge:
     """Use as an async context manager. `identity`: how the broker knows us, where the configuration
-    does not say.
+    does not say. `folder`: of what tells other servers of this machine that we are the bridge.
     """
 
-    def __init__(self, gateway: Gateway, settings: Mqtt, identity: str) -> None:
+    def __init__(self, gateway: Gateway, settings: Mqtt, identity: str, folder: Path) -> None:
         self._gateway = gateway
         self._settings = settings
         self._projects = tuple(settings.projects)
         first = (*self._projects, *settings.legacy, "penstock")[0]
         self._status_topic = f"{first}/status"
+        self._name = settings.client_id or identity
+        self._claim = Claim(folder, settings.url, self._name)
         self._link = Link(
             settings,
-            settings.client_id or identity,
+            self._name,
             topics.filters(self._projects, settings.legacy),
             self._status_topic,
             self._told,
@@ -97,6 +102,7 @@ class Bridge:
             if error is None or group.exceptions != (error,):
                 raise
         finally:
+            self._claim.free()
             self._told(None)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -121,10 +127,27 @@ class Bridge:
     # ── what goes on all the time ────────────────────────────────────────────────────────────────
 
     async def _run(self) -> None:
+        await self._be_the_one()
         await self._recall()
         while True:
             await self._guarded(self._link.run(self._receive))
             await asyncio.sleep(1)
+
+    async def _be_the_one(self) -> None:
+        """Waits while another server of this machine is the bridge under our name."""
+        waiting = False
+        while not self._claim.take():
+            if not waiting:
+                waiting = True
+                trouble = (
+                    f"another server here is connected to {self._settings.url} as {self._name}"
+                )
+                self._told(f"{trouble}; this one waits for its end")
+                logger.warning(
+                    "%s; this one waits for its end. [mqtt] client_id gives it a name of its own",
+                    trouble,
+                )
+            await asyncio.sleep(_CLAIM_SECONDS)
 
     async def _beat(self) -> None:
         while True:
@@ -165,6 +188,7 @@ class Bridge:
         try:
             head = await self._gateway.head(stream, principal)
             note = json.decode(head.request.form, Note, InternalError)
+            line = await self._gateway.info(stream, principal)  # Its process may have died since.
         except GatewayError as error:
             logger.warning("stream %s: %s", stream, error.message)
             return

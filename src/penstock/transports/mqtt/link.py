@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 60.0
+_LASTING_SECONDS: Final = 5.0
+_TOO_OFTEN: Final = 3
 _RETRY_SECONDS: Final = 0.2
 _KEEP_ALIVE: Final = 30
 _SESSION_SECONDS: Final = 24 * 3600
@@ -132,19 +134,26 @@ class Link:
         self._connected = asyncio.Event()
         self._scopes: set[asyncio.Timeout] = set()
         self._trouble: str | None = None
+        self._stood_at: float | None = None
+        self._brief = 0
 
     # ── in ───────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self, receive: Callable[[Incoming], None]) -> None:
-        """Connects again and again, longer apart each time, for ever."""
+        """Connects again and again, longer apart each time, for ever.
+
+        A connection that does not last is no success: two clients of one name, who throw each other
+        out, must not do so many times a second.
+        """
         wait = _FIRST_WAIT
         while True:
             try:
                 async with self._new_client() as client:
                     await self._stand(client)
-                    wait = _FIRST_WAIT
                     await self._take(client, receive)
             except aiomqtt.MqttError as error:
+                if self._lasted():
+                    wait = _FIRST_WAIT
                 self._broke(error)
                 if self._modern and _refuses_version(error):
                     self._modern, wait = False, _FIRST_WAIT
@@ -183,6 +192,7 @@ class Link:
         if self._status_topic:
             await client.publish(self._status_topic, self.status("online"), qos=1)
         self._connected.set()
+        self._stood_at = time.monotonic()
         self._trouble = None
         self._told(None)
 
@@ -190,8 +200,19 @@ class Link:
         async for message in client.messages:
             receive(_incoming(client, message))
 
+    def _lasted(self) -> bool:
+        """Whether there was a connection, and for a while. Counts those that were too brief."""
+        if self._stood_at is None:
+            return False
+        lasted = time.monotonic() - self._stood_at >= _LASTING_SECONDS
+        self._stood_at = None
+        self._brief = 0 if lasted else self._brief + 1
+        return lasted
+
     def _broke(self, error: aiomqtt.MqttError) -> None:
         trouble = f"the broker at {self._broker.host}:{self._broker.port}: {error}"
+        if self._brief >= _TOO_OFTEN:
+            trouble += f"; is another client called {self._client_id} too? see [mqtt] client_id"
         if trouble != self._trouble:
             logger.warning("%s; trying again", trouble)
         self._trouble = trouble
