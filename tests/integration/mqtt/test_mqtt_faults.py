@@ -98,6 +98,10 @@ def test_the_command_reads_on_over_a_restarted_broker(tmp_path: Path, mosquitto:
             rest = process.stdout.read()
             assert process.wait(60) == 0
     assert (begun + rest).decode().split() == [str(n) for n in range(PIECES)]
+    # It leaves nothing behind that the broker would keep for a client that never comes again.
+    came = [line for line in mosquitto.said.splitlines() if "as penstock-ask-" in line]
+    assert len(came) >= 2
+    assert all("(p5, c1, k30)" in line for line in came)
 
 
 def test_a_killed_server_tells_who_waits_and_knows_a_redelivery(

@@ -112,7 +112,8 @@ def broker(settings: Mqtt) -> Broker:
 
 class Link:
     """Use `run` in a task. `told(trouble)` is called when the connection breaks, with `None` when
-    it stands again. `status_topic` empty: nobody is told that we are there.
+    it stands again. `status_topic` empty: nobody is told that we are there, and the broker keeps
+    nothing of us.
     """
 
     def __init__(
@@ -278,8 +279,9 @@ class Link:
 
     def _new_client(self) -> _Client:
         settings, broker = self._settings, self._broker
+        kept = bool(self._status_topic)
         lasting = _made(PacketTypes.CONNECT)
-        lasting.SessionExpiryInterval = _SESSION_SECONDS
+        lasting.SessionExpiryInterval = _SESSION_SECONDS if kept else 0
         will = aiomqtt.Will(self._status_topic, self.status("offline"), qos=1)
         client = _Client(
             broker.host,
@@ -293,8 +295,8 @@ class Link:
             keepalive=_KEEP_ALIVE,
             max_inflight_messages=_IN_FLIGHT,
             tls_context=broker.tls,
-            clean_session=None if self._modern else False,
-            clean_start=False if self._modern else MQTT_CLEAN_START_FIRST_ONLY,
+            clean_session=None if self._modern else not kept,
+            clean_start=not kept if self._modern else MQTT_CLEAN_START_FIRST_ONLY,
             properties=lasting if self._modern else None,
         )
         client.hold()
