@@ -375,6 +375,51 @@ def test_it_says_when_it_is_full(tmp_path: Path, mosquitto: Broker) -> None:
         assert told == "Error: the message is longer than 200 bytes"
 
 
+@pytest.mark.parametrize(
+    ("limit", "protocol"), [("message_size_limit 2000", "5"), ("max_packet_size 2000", "3.1.1")]
+)
+def test_an_answer_that_is_too_large_for_the_broker_is_told_and_stops_nobody(
+    tmp_path: Path, limit: str, protocol: str
+) -> None:
+    with broker(tmp_path / "broker", f"allow_anonymous true\n{limit}") as found:
+        text = slow(tmp_path, found.url, f'protocol = "{protocol}"', pieces=600)
+        with (
+            serve(tmp_path / "server", text) as serving,
+            Peer(found.port, "general/assistant_response/+", "general/stream/q") as peer,
+        ):
+            connected(serving)
+            peer.say("general/user_input", {"message": "x", "sessionId": "s"})
+            streamed = {"message": "x", "sessionId": "t", "requestId": "q", "stream": True}
+            peer.say("general/user_input", streamed)
+            told = peer.one("general/assistant_response/s", 60).text
+            assert told.startswith("Error: ")
+            assert "2290 bytes" in told
+            peer.wait(lambda heard: any(b'"done"' in one.payload for one in heard))
+            seqs = {one.json["seq"] for one in peer.all() if one.topic == "general/stream/q"}
+            assert seqs == set(range(1, 603))
+            assert note(serving) == ""
+
+
+def test_what_the_broker_forbids_is_said(tmp_path: Path) -> None:
+    rights = tmp_path / "rights"
+    rights.write_text("topic read #\ntopic write general/user_input\ntopic write general/status\n")
+    config = f"allow_anonymous true\nacl_file {rights}"
+    with broker(tmp_path / "broker", config) as found:
+        with serve(tmp_path / "server", slow(tmp_path, found.url, pieces=3)) as serving:
+            connected(serving)
+            with Peer(found.port) as peer:
+                peer.say("general/user_input", {"message": "x", "sessionId": "s"})
+            for _ in range(200):
+                if "is not delivered" in serving.said:
+                    break
+                time.sleep(0.05)
+        forbidden = "takes no message on general/assistant_response/s: Not authorized"
+        assert forbidden in serving.said
+        done = cli("mqtt", "-u", found.url, "-p", "other", "Hello")
+        assert done.returncode == 1
+        assert "takes no message on other/user_input: Not authorized" in done.stderr
+
+
 def test_a_cancelled_stream_says_so(tmp_path: Path, mosquitto: Broker) -> None:
     with (
         serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=9000)) as serving,

@@ -11,8 +11,9 @@ from penstock.core.queries import Query, SessionAsk, SystemAsk
 from penstock.gateway.gateway import Gateway
 from penstock.transports.mqtt import topics
 from penstock.transports.mqtt.asking import template
+from penstock.transports.mqtt.client import Outgoing
 from penstock.transports.mqtt.ledger import Ledger
-from penstock.transports.mqtt.link import Link, Outgoing
+from penstock.transports.mqtt.link import Link
 from penstock.wire import json
 
 _ALL: Final = "all"

@@ -12,7 +12,8 @@ import msgspec
 from penstock.config.schema import Mqtt
 from penstock.core.errors import EngineProtocolError, UnavailableError, from_code
 from penstock.core.events import TERMINAL, Entry
-from penstock.transports.mqtt.link import Incoming, Link, Outgoing, check
+from penstock.transports.mqtt.client import Incoming, Outgoing
+from penstock.transports.mqtt.link import Link, check
 from penstock.transports.mqtt.shapes import Trouble
 from penstock.wire import json, native
 

@@ -14,7 +14,7 @@ from penstock.core.messages import say
 from penstock.core.ports import Call, Dialect
 from penstock.core.request import Request
 from penstock.transports.mqtt import topics
-from penstock.transports.mqtt.link import Incoming
+from penstock.transports.mqtt.client import Incoming
 from penstock.transports.mqtt.shapes import Form, Note
 from penstock.wire import json
 

@@ -30,8 +30,9 @@ from penstock.transports.mqtt import asking, topics
 from penstock.transports.mqtt.admin import Admin
 from penstock.transports.mqtt.answering import Answers, overloaded, stream_topic
 from penstock.transports.mqtt.claim import Claim
+from penstock.transports.mqtt.client import Incoming, Outgoing
 from penstock.transports.mqtt.ledger import Changes, Known, Ledger, Lines, Rates
-from penstock.transports.mqtt.link import Incoming, Link, Outgoing
+from penstock.transports.mqtt.link import Link
 from penstock.transports.mqtt.shapes import Note, Trouble, problem
 from penstock.wire import json
 

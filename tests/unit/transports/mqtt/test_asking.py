@@ -6,7 +6,7 @@ from penstock.core.errors import InvalidRequestError
 from penstock.core.request import Request
 from penstock.dialects.portal_chat import Dialect
 from penstock.transports.mqtt import asking, topics
-from penstock.transports.mqtt.link import Incoming
+from penstock.transports.mqtt.client import Incoming
 from penstock.transports.mqtt.shapes import Note
 from penstock.wire import json
 
