@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import pty
+import signal
 import ssl
 import subprocess
 import sys
@@ -102,6 +105,50 @@ def test_the_command_reads_on_over_a_restarted_broker(tmp_path: Path, mosquitto:
     came = [line for line in mosquitto.said.splitlines() if "as penstock-ask-" in line]
     assert len(came) >= 2
     assert all("(p5, c1, k30)" in line for line in came)
+
+
+def states(serving: Serving) -> list[str]:
+    with urllib.request.urlopen(f"{serving.url}/v1/streams") as answer:
+        return [line["state"] for line in json.load(answer)["data"]]
+
+
+def test_ctrl_c_stops_an_answer_and_a_conversation_goes_on(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    command = [sys.executable, "-m", "penstock.cli", "mqtt", "-u", mosquitto.url]
+    environment = {"PATH": "/usr/bin", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
+    with serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=9000)) as serving:
+        connected(serving)
+        with subprocess.Popen([*command, "Go"], env=environment, stdout=subprocess.PIPE) as one:
+            assert one.stdout is not None
+            assert one.stdout.read(10)
+            one.send_signal(signal.SIGINT)
+            assert one.wait(20) == 130
+        assert states(serving) == ["cancelled"]
+        terminal, inside = pty.openpty()
+        typed = {**environment, "TERM": "dumb"}
+        with subprocess.Popen(
+            command, env=typed, stdin=inside, stdout=inside, stderr=inside
+        ) as two:
+            os.close(inside)
+            shown = b""
+
+            def until(word: bytes) -> None:
+                nonlocal shown
+                while word not in shown:
+                    shown += os.read(terminal, 4096)
+                shown = shown.partition(word)[2]
+
+            until(b"/quit leaves")
+            for _ in range(2):
+                os.write(terminal, b"Go\r")
+                until(b"40 ")
+                two.send_signal(signal.SIGINT)
+                until(b"(stopped here)")
+            os.write(terminal, b"/quit\r")
+            assert two.wait(20) == 0
+        os.close(terminal)
+        assert states(serving) == ["cancelled"] * 3
 
 
 def test_a_killed_server_tells_who_waits_and_knows_a_redelivery(
