@@ -467,6 +467,26 @@ def test_what_the_broker_forbids_is_said(tmp_path: Path) -> None:
         assert "takes no message on other/user_input: Not authorized" in done.stderr
 
 
+def test_two_sessions_are_answered_at_once_and_one_in_its_turn(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    with (
+        serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=50)) as serving,
+        Peer(mosquitto.port, "general/stream/+") as peer,
+    ):
+        connected(serving)
+        for session, request in (("s", "s1"), ("s", "s2"), ("t", "t1")):
+            asked = {"message": request, "sessionId": session, "requestId": request}
+            peer.say("general/user_input", {**asked, "stream": True})
+        peer.wait(lambda heard: sum(b'"done"' in one.payload for one in heard) == 3)
+    order = [one.topic[-2:] for one in peer.all()]
+    first = {name: order.index(name) for name in set(order)}
+    last = {name: len(order) - order[::-1].index(name) for name in set(order)}
+    assert first["t1"] < last["s1"]
+    assert first["s1"] < last["t1"]
+    assert last["s1"] <= first["s2"]
+
+
 def test_a_cancelled_stream_says_so(tmp_path: Path, mosquitto: Broker) -> None:
     with (
         serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=9000)) as serving,

@@ -2,6 +2,7 @@
 
 import heapq
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _AT_A_TIME: Final = 64
 """Most events sent without waiting for the broker: bounds what is in flight for one stream."""
+_FENCED: Final = re.compile(r"```(?:json)?\n(.*)```", re.DOTALL)
+"""How many models write an object that was asked of them."""
 _OVERLOADED: Final = "Server is overloaded. Please try again in a moment."
 """The original's sentence, without the `Error: ` that its other errors begin with."""
 
@@ -212,6 +215,9 @@ def overloaded() -> GatewayError:
 def _hint(first: ChoiceReply) -> bytes:
     """What the model said where that is a JSON object; consumers of hints drop everything else."""
     text = first.text.strip()
+    fenced = _FENCED.fullmatch(text)
+    if fenced is not None:
+        text = fenced[1].strip()
     if not first.tool_calls and text.startswith("{") and json.is_json(text):
         return text.encode()
     return json.encode(Hint(hint=first.text, tool_calls=_called(first) or UNSET))

@@ -193,6 +193,8 @@ class Bridge:
         except GatewayError as error:
             logger.warning("stream %s: %s", stream, error.message)
             return
+        if note.project not in (*self._projects, *self._settings.legacy):
+            return  # Of another server, which shares the log.
         known = self._ledger.add(note, (now_ms() - line.created) / 1000)
         known.stream = stream
         known.accepted.set()
