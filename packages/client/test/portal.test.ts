@@ -171,6 +171,20 @@ test("an abort before the answer is none either", async () => {
   expect(told).toMatchObject({ chunks: [], completed: 0, errors: [] });
 });
 
+test.each([true, false])("what its server doesn't know is sent only to resume: %s", async (resume) => {
+  const sent: Headers[] = [];
+  const fetch: typeof globalThis.fetch = (input, init) => {
+    sent.push(new Headers(init?.headers));
+    return globalThis.fetch(input, init);
+  };
+  const told = listener();
+  const other = createLlmAPI({ url, fetch, resume });
+  expect(await other.chatStream({ model: "long", messages: ASKED }, ...told.callbacks)).toBe(long.text);
+  expect(told).toMatchObject({ completed: 1, errors: [] });
+  expect(sent.map((one) => one.has("last-event-id"))).toEqual([resume]);
+  expect(sent.map((one) => one.has("penstock-on-disconnect"))).toEqual([resume]);
+});
+
 test("an abort before anything asks for nothing", async () => {
   const told = listener();
   let asked = 0;
