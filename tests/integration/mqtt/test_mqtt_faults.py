@@ -487,6 +487,24 @@ def test_two_sessions_are_answered_at_once_and_one_in_its_turn(
     assert last["s1"] <= first["s2"]
 
 
+def test_the_command_says_that_nobody_listens(tmp_path: Path, mosquitto: Broker) -> None:
+    done = cli("mqtt", "-u", mosquitto.url, "-p", "nobodys", "Hello")
+    assert done.returncode == 1
+    assert "nobody listens on nobodys/user_input" in done.stderr
+    with serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=3)) as serving:
+        connected(serving)
+    # Its server is away, but will have the question when it is back.
+    command = [sys.executable, "-m", "penstock.cli", "mqtt", "-u", mosquitto.url, "Hello"]
+    environment = {"PATH": "/usr/bin", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as asking:
+        for _ in range(200):
+            if "'general/user_input'" in mosquitto.said:
+                break
+            time.sleep(0.05)
+        with serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=3)):
+            assert asking.communicate(timeout=30)[0].split() == [b"0", b"1", b"2"]
+
+
 def test_a_cancelled_stream_says_so(tmp_path: Path, mosquitto: Broker) -> None:
     with (
         serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=9000)) as serving,

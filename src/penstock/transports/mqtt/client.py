@@ -16,7 +16,10 @@ from typing_extensions import override
 
 
 class Outgoing(NamedTuple):
-    """What is to be published. `facts` become user properties where the broker speaks MQTT 5."""
+    """What is to be published. `facts` become user properties where the broker speaks MQTT 5.
+
+    `heard`: that nobody listens is an error, where the broker says so.
+    """
 
     topic: str
     payload: bytes
@@ -24,6 +27,7 @@ class Outgoing(NamedTuple):
     retain: bool = False
     facts: Mapping[str, str] = {}
     correlation: bytes = b""
+    heard: bool = False
 
 
 class Incoming(NamedTuple):

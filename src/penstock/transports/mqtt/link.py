@@ -51,6 +51,8 @@ _SESSION_SECONDS: Final = 24 * 3600
 _IN_FLIGHT: Final = 64
 _REFUSED: Final = 128
 """From here on a code says no."""
+_NOBODY: Final = 16
+"""MQTT 5's "No matching subscribers"."""
 _UNSUPPORTED_VERSION: Final = (1, 132)
 """The answer to a CONNECT of a version that a broker does not speak: of 3.1.1, of 5."""
 
@@ -266,6 +268,8 @@ class Link:
         if code >= _REFUSED:
             said = ReasonCode(PacketTypes.PUBACK, identifier=code)
             raise UnavailableError(f"the broker takes no message on {message.topic}: {said}")
+        if code == _NOBODY and message.heard:
+            raise UnavailableError(f"nobody listens on {message.topic}")
 
     async def leave(self) -> None:
         """Says that we are gone, if the broker can hear it: a clean end sends no last will."""
