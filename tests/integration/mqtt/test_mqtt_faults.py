@@ -423,13 +423,13 @@ def test_it_says_when_it_is_full(tmp_path: Path, mosquitto: Broker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "protocol"), [("message_size_limit 2000", "5"), ("max_packet_size 2000", "3.1.1")]
+    ("limit", "protocol"), [("message_size_limit 500", "5"), ("max_packet_size 500", "3.1.1")]
 )
 def test_an_answer_that_is_too_large_for_the_broker_is_told_and_stops_nobody(
     tmp_path: Path, limit: str, protocol: str
 ) -> None:
     with broker(tmp_path / "broker", f"allow_anonymous true\n{limit}") as found:
-        text = slow(tmp_path, found.url, f'protocol = "{protocol}"', pieces=600)
+        text = slow(tmp_path, found.url, f'protocol = "{protocol}"', pieces=200)
         with (
             serve(tmp_path / "server", text) as serving,
             Peer(found.port, "general/assistant_response/+", "general/stream/q") as peer,
@@ -440,10 +440,10 @@ def test_an_answer_that_is_too_large_for_the_broker_is_told_and_stops_nobody(
             peer.say("general/user_input", streamed)
             told = peer.one("general/assistant_response/s", 60).text
             assert told.startswith("Error: ")
-            assert "2290 bytes" in told
+            assert "690 bytes" in told
             peer.wait(lambda heard: any(b'"done"' in one.payload for one in heard))
             seqs = {one.json["seq"] for one in peer.all() if one.topic == "general/stream/q"}
-            assert seqs == set(range(1, 603))
+            assert seqs == set(range(1, 203))
             assert note(serving) == ""
 
 
