@@ -174,7 +174,10 @@ def test_a_killed_server_tells_who_waits_and_knows_a_redelivery(
             assert peer.one("general/assistant_response/s").text == told.text
 
 
-def test_of_two_servers_on_one_log_one_is_the_bridge(tmp_path: Path, mosquitto: Broker) -> None:
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_of_two_servers_on_one_log_one_is_the_bridge(
+    tmp_path: Path, mosquitto: Broker, how: str
+) -> None:
     text = slow(tmp_path, mosquitto.url, pieces=3000)
     first = start(tmp_path / "server", text)
     connected(first)
@@ -190,7 +193,10 @@ def test_of_two_servers_on_one_log_one_is_the_bridge(tmp_path: Path, mosquitto: 
             peer.say("general/user_input", asked)
             peer.wait(lambda heard: len(heard) > 20)
             assert note(first) == ""
-            first.kill()
+            if how == "killed":
+                first.kill()
+            else:
+                first.stop()
             connected(second)  # It takes over, what was begun too.
             failed = peer.wait(lambda heard: b'"interrupted"' in heard[-1].payload)
             seqs = [one.json["seq"] for one in failed]

@@ -199,7 +199,8 @@ class Bridge:
         known.stream = stream
         known.accepted.set()
         ago = now_ms() - (line.ended or line.created)
-        if line.state == "interrupted" and ago < _LOST_MS:
+        # One that still runs does so in a server that ends now: so that we are the bridge.
+        if line.state == "live" or (line.state == "interrupted" and ago < _LOST_MS):
             self._spawn(self._answers.ending(known, stream))
         elif note.stream:
             left = self._settings.keep_state_seconds - ago / 1000
