@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Mapping
-from typing import Literal, TypedDict, TypeVar
-from urllib.parse import urlsplit
+from typing import Literal, TypedDict, TypeVar, get_args
+from urllib.parse import SplitResult, urlsplit
 
 from penstock.client._patience import Clock, Patience
 from penstock.client._refusals import refusal, silent
@@ -32,15 +32,17 @@ class Settings(TypedDict, total=False):
 
 
 class Address:
-    """`url`: scheme, host, port and any path. The settings as the clients have them."""
+    """`url`: scheme, host, port and any path. The settings as the clients have them.
+
+    Raises `InvalidRequestError` for what is none of these.
+    """
 
     def __init__(self, url: str, key: Secret | str | None, settings: Settings) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise InvalidRequestError(f"{url!r} is no address; it looks like http://HOST:PORT")
+        parts = _split(url)
+        _check(settings)
         self.root = f"{parts.scheme}://{parts.netloc}"
         self.url = self.root + parts.path.rstrip("/")
-        self.key = Secret(key) if isinstance(key, str) else key
+        self.key = checked_key(key)
         self.timeouts = settings.get("timeouts", Timeouts())
         self.silence = settings.get("silence", 30.0)
         self.clock: Clock = time.monotonic
@@ -116,3 +118,42 @@ class Address:
 
 def _encoded(body: object) -> bytes | None:
     return None if body is None else json.encode(body)
+
+
+def checked_key(key: Secret | str | None) -> Secret | None:
+    """An empty key is none. Raises `InvalidRequestError`, without the key, for one that no header
+    can hold.
+    """
+    said = key.reveal() if isinstance(key, Secret) else key
+    if not said:
+        return None
+    if not (said.isascii() and said.isprintable()):
+        what = "the key holds characters that can't be sent; was a line end read with it?"
+        raise InvalidRequestError(what, param="key")
+    return Secret(said)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        named = "@" in (parts.netloc or url)
+    except ValueError:  # of a port, or of brackets
+        whole, named = False, "@" in url
+    if named:
+        what = "an address holds no user and no password, they would be shown; say key=…"
+        raise InvalidRequestError(what, param="url")
+    if not whole:
+        raise InvalidRequestError(f"{url!r} is no address; it looks like http://HOST:PORT")
+    return parts
+
+
+def _check(settings: Settings) -> None:
+    unknown = sorted(set(settings) - Settings.__optional_keys__)
+    if unknown:
+        raise InvalidRequestError(f"there is no setting {unknown[0]!r}", param=unknown[0])
+    if settings.get("api", "auto") not in get_args(Api):
+        known = ", ".join(get_args(Api))
+        raise InvalidRequestError(f"api must be one of {known}", param="api")
+    if not isinstance(settings.get("timeouts", Timeouts()), Timeouts):
+        raise InvalidRequestError("timeouts must be penstock.Timeouts(…)", param="timeouts")

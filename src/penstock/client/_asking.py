@@ -1,6 +1,6 @@
 """What a program says, as a request. No I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, TypedDict
 
 import msgspec
@@ -99,7 +99,7 @@ class _Call(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    role: Literal["system", "user", "assistant", "tool"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[_Part] | None = None
     name: str | None = None
     tool_calls: list[_Call] | None = None
@@ -118,13 +118,13 @@ class _Tool(msgspec.Struct):
 
 def request(prompt: Prompt, options: Options | TurnOptions, model: str) -> Request:
     """Raises `InvalidRequestError` naming the field."""
-    said: dict[str, object] = {**options}
+    said = _given(options)
     system = said.pop("system", None)
     found = [say("system", str(system))] if system else []
     if isinstance(prompt, str):
         found.append(say("user", prompt))
     else:
-        found += [_message(n, one) for n, one in enumerate(prompt)]
+        found += _conversation(prompt)
     if not found:
         raise InvalidRequestError("there is nothing to answer: no message", param="messages")
     tools = said.pop("tools", ())
@@ -142,7 +142,7 @@ def request(prompt: Prompt, options: Options | TurnOptions, model: str) -> Reque
         "sampling": json.convert(said, Sampling, InvalidRequestError),
         "tool_choice": None if choice is None else _choice(str(choice)),
         "reply_format": None if schema is None else _format(schema),
-        "effort": effort,
+        "effort": json.convert(effort, Effort | None, InvalidRequestError, "effort"),
     }
     return msgspec.structs.replace(
         Request(model=str(name or model), messages=tuple(found), stream=True),
@@ -153,7 +153,7 @@ def request(prompt: Prompt, options: Options | TurnOptions, model: str) -> Reque
 
 def image_request(prompt: str, options: ImageOptions, model: str) -> Request:
     """Raises `InvalidRequestError` naming the field."""
-    said: dict[str, object] = {**options}
+    said = _given(options)
     name, seed = said.pop("model", None), said.pop("seed", None)
     unknown = sorted(set(said) - _IMAGE)
     if unknown:
@@ -168,10 +168,26 @@ def image_request(prompt: str, options: ImageOptions, model: str) -> Request:
     )
 
 
-def _message(n: int, said: Message | Mapping[str, object]) -> Message:
+def _given(options: Options | TurnOptions | ImageOptions) -> dict[str, object]:
+    """What was said: `None` is not given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _conversation(said: object) -> Iterator[Message]:
+    if isinstance(said, Mapping) or not isinstance(said, Iterable):
+        what = f"a text or a list of messages is needed, not {type(said).__name__}"
+        raise InvalidRequestError(what, param="messages")
+    for n, one in enumerate(said):
+        yield _message(n, one)
+
+
+def _message(n: int, said: object) -> Message:
     if isinstance(said, Message):
         return said
     at = f"messages[{n}]"
+    if not isinstance(said, Mapping):
+        what = f"{at} must have a role and a content, it is {type(said).__name__}"
+        raise InvalidRequestError(what, param=at)
     one = json.convert(dict(said), _Message, InvalidRequestError, at)
     content = one.content or ""
     parts: tuple[Part, ...]
@@ -184,7 +200,7 @@ def _message(n: int, said: Message | Mapping[str, object]) -> Message:
         for call in one.tool_calls or ()
     )
     return Message(
-        role=one.role,
+        role="system" if one.role == "developer" else one.role,
         parts=parts,
         tool_calls=calls,
         tool_call_id=one.tool_call_id,

@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 
 from penstock.client import _completions, _pictures
+from penstock.client._address import checked_key
 from penstock.client._answering import Answering, Asked
 from penstock.client._completions import Received
 from penstock.client._lost import lost
@@ -72,7 +73,7 @@ class Connection:
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             raise InvalidRequestError(f"{url!r} is no address; it looks like http://HOST:PORT/v1")
         self.url = url.rstrip("/") if parts.path.strip("/") else f"{url.rstrip('/')}/v1"
-        self._key = Secret(key) if isinstance(key, str) else key
+        self._key = checked_key(key)
         self._timeouts = timeouts or Timeouts()
         self._patience = patience
         self._session: aiohttp.ClientSession | None = None
