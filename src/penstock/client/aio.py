@@ -205,7 +205,7 @@ class AsyncSession:
         )
 
     async def clear(self) -> None:
-        """Erases it. Raises `UnknownSessionError`."""
+        """Erases it; where there is none, nothing happens."""
         await self._client._driver.run(self._client._server.forget(self.id))  # noqa: SLF001
 
 
@@ -281,7 +281,7 @@ class AsyncClient:
     def resume(self, stream_id: str, *, after: int = 0) -> AsyncStream:
         """A kept stream, live or ended, from the event after `after`.
 
-        Raises `UnknownStreamError` when it is entered, for one that there is not.
+        Raises `UnknownStreamError` when it is read, for one that there is not.
         """
         plan = Plan(server=self._server, stream=stream_id, after=Seq(after))
         return AsyncStream(self._driver, plan)

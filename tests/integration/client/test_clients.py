@@ -226,15 +226,26 @@ async def test_a_session_goes_on(face: Face, server: Serving, api: str):
             ("assistant", second),
         ]
         await face.call(session.clear)
-        with pytest.raises(errors.NotFoundError):
+        await face.call(session.clear)
+        with pytest.raises(errors.UnknownSessionError):
             await face.call(session.history)
 
 
+async def test_a_session_has_one_turn_at_a_time(face: Face, client: Any):
+    session = client.session(f"{face.kind} busy")
+    async with face.within(session.stream("A story", model="embedded/penstock-demo")) as stream:
+        with pytest.raises(errors.SessionBusyError) as caught:
+            await face.call(session.generate, "Go", model="played/long")
+        await face.call(stream.cancel)
+    assert (caught.value.status, caught.value.retryable) == (409, True)
+    assert caught.value.retry_after
+
+
 async def test_refusals_are_errors_of_the_tree(face: Face, client: Any, server: Serving):
-    with pytest.raises(errors.NotFoundError, match="check the model's name") as caught:
+    with pytest.raises(errors.UnknownModelError, match="check the model's name") as caught:
         await face.call(client.generate, "Hi", model="nobody/nothing")
-    assert (caught.value.status, caught.value.code) == (404, "not_found")
-    with pytest.raises(errors.NotFoundError):
+    assert (caught.value.status, caught.value.code) == (404, "unknown_model")
+    with pytest.raises(errors.UnknownStreamError):
         await face.call(client.resume("0" * 32).result)
     with pytest.raises(errors.InvalidRequestError, match="temperature"):
         await face.call(client.generate, "Hi", temperature=9.0)
