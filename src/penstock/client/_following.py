@@ -42,6 +42,7 @@ class Following:
         self._opened: Opened | None = None
         self._quiet = 0.0
         self._spoken = after > 0
+        self._closed = False
 
     def take(self) -> Steps[Sequence[Entry]]:
         """See `steps.Source`.
@@ -49,6 +50,7 @@ class Following:
         Raises `EngineTimeoutError` for an answer that stays silent, what the server says against
         reading, and the trouble of the connection once patience has ended.
         """
+        self._closed = False
         while not self._reading.finished:
             try:
                 found = yield from self._read()
@@ -57,6 +59,8 @@ class Following:
                 raise self._silence() from error
             except GatewayError as trouble:
                 self._drop()
+                if self._closed:  # by another thread or task
+                    raise
                 wait = self._patience.after(trouble)
                 if wait:
                     yield Sleep(wait)
@@ -69,6 +73,7 @@ class Following:
 
     def close(self) -> None:
         """Lets go of every connection."""
+        self._closed = True
         self._drop()
         self._let_go()
 

@@ -77,6 +77,11 @@ def silent(url: str, seconds: float) -> GatewayError:
     )
 
 
+def closed() -> GatewayError:
+    """The error of a client that was closed."""
+    return InvalidRequestError("the client was closed: make another one")
+
+
 def masked(text: str, key: Secret | None) -> str:
     """The text without the key, should the peer have echoed it."""
     return text.replace(key.reveal(), "***") if key is not None else text

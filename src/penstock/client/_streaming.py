@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Final
 
@@ -56,6 +57,11 @@ class Streaming:
         self._paced_from: tuple[float, int] | None = None
         self._reply: Reply | None = None
         self._headers = _NONE
+
+    def __del__(self) -> None:
+        """A stream that nobody has any more lets go of its connection."""
+        with suppress(RuntimeError):  # of a loop that has ended
+            self._close()
 
     @property
     def metrics(self) -> Metrics:
@@ -116,9 +122,7 @@ class Streaming:
         if self._ended:
             return False
         if self._closed:
-            raise InvalidRequestError(
-                "the stream was closed before its end: `seek` opens it again, `result` has it whole"
-            )
+            raise self._unfinished()
         if self._source is None:
             yield from self._open()
         source = self._source
@@ -128,8 +132,12 @@ class Streaming:
             entries = yield from source.take()
         except GatewayError:
             source.close()
-            raise
+            if not self._closed:
+                raise
+            entries = ()
         self._taken = True
+        if self._closed and not entries and not self._ended:  # by another thread or task
+            raise self._unfinished()
         if not entries:
             self._ended = True
             return False
@@ -162,7 +170,8 @@ class Streaming:
         source = self._source
         if (source is not None and not source.stream) or not self.id:
             while (yield from self._more()):
-                pass
+                for entry in self._batch:
+                    self.seq = entry.seq
             if self._folder is None:
                 raise ModalityError("nothing was kept: the stream was asked for with keep=False")
             reply = self._folder.reply()
@@ -202,6 +211,12 @@ class Streaming:
         self._ended = True
         self._close()
         return stopped
+
+    def _unfinished(self) -> GatewayError:
+        what = "the stream was closed before its end"
+        if self.id:
+            what += ": `seek` opens it again, `result` has it whole"
+        return InvalidRequestError(what)
 
     def _close(self) -> None:
         self._closed = True

@@ -2,6 +2,7 @@
 
 import asyncio
 import tracemalloc
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,6 +14,7 @@ from PIL import Image as Pillow
 from tests.contract.image_vectors import PICTURE
 from tests.integration.client.conftest import recording
 from tests.integration.client.faces import Face
+from tests.integration.client.fault_proxy import FaultProxy
 from tests.integration.embedded import DEMO, ENDLESS
 from tests.integration.images_server import KEY, ImagesServer, images_server
 from tests.integration.serving import FINISH, SSE_HEAD, Serving, Upstream, said, start
@@ -286,6 +288,10 @@ async def test_the_same_objects_at_other_servers(face: Face, server: Serving, ap
         with pytest.raises(errors.ModalityError, match="keeps"):
             stream.replay()
         assert "penstock-demo" in [card.name for card in await face.call(client.models)]
+        async with face.within(client.stream("Hello!", temperature=0, max_tokens=6)) as whole:
+            assert (await face.call(whole.result)).text == text
+            assert await face.every(whole) == []
+            assert whole.seq == len(events)
         async with face.within(client.stream("A story", max_tokens=900)) as stopped:
             assert await face.call(stopped.cancel)
         forgetful = client.stream("Hello!", keep=False, max_tokens=2)
@@ -373,6 +379,7 @@ async def test_pictures(face: Face, painter: ImagesServer, tmp_path: Path, direc
                     assert progress.what in ("queued", "loading", "step")
                     await face.call(drawing.preview, progress)
                 (picture,) = await face.call(drawing.result)
+                assert await face.call(drawing.result) == [picture]
     finally:
         await asyncio.to_thread(server.stop)
     assert picture.data == PICTURE
@@ -380,6 +387,38 @@ async def test_pictures(face: Face, painter: ImagesServer, tmp_path: Path, direc
     assert saved.suffix == ".png"
     with Pillow.open(saved) as opened, picture.image() as shown:
         assert opened.size == shown.size
+
+
+async def test_a_picture_whose_connection_is_cut_is_asked_for_again(
+    face: Face, painter: ImagesServer, tmp_path: Path
+):
+    binding = f'[bindings.p]\nengine = "openai_images"\nurl = "{painter.url}"\nkey = "{KEY}"\n'
+    server = await asyncio.to_thread(start, tmp_path / "server", binding)
+    proxy = FaultProxy(server.port, "drop", events=1000, cut_pictures=2)
+    try:
+        async with face.within(face.client(proxy.url)) as client:
+            drawing = client.image("a hill", model="gpt-image-1.5")
+            async with face.within(drawing):
+                (picture,) = await face.call(drawing.result)
+    finally:
+        proxy.close()
+        await asyncio.to_thread(server.stop)
+    assert picture.data == PICTURE
+    assert proxy.faults == 2
+
+
+async def test_two_pictures_may_be_alike(face: Face):
+    one = b'{"b64_json":"' + b64encode(PICTURE) + b'"}'
+    body = b'{"created":0,"data":[' + one + b"," + one + b"]}"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    plain = Upstream([[head + b"content-length: %d\r\n\r\n" % len(body), body]])
+    try:
+        async with face.within(face.client(plain.url, api="openai")) as client:
+            async with face.within(client.image("a hill", model="m", count=2)) as drawing:
+                pictures = await face.call(drawing.result)
+    finally:
+        plain.close()
+    assert [picture.data for picture in pictures] == [PICTURE, PICTURE]
 
 
 async def test_a_server_without_a_painter_says_so(face: Face, client: Any):
