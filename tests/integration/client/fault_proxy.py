@@ -10,12 +10,14 @@ from typing import Literal
 
 Fault = Literal["drop", "stall", "dribble", "garble", "reset"]
 RESET = struct.pack("ii", 1, 0)
+AWAY = b"HTTP/1.1 503 Away\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class FaultProxy:
     """Each connection that follows a stream passes `events` whole events, then suffers `fault`:
     by turns at the end of an event and within the next one.
 
+    `away`: as many requests are told that there is no server.
     `cut_posts`: as many posts are passed on, and their connection is cut before any answer.
     `cut_pictures`: as many answers with a picture end before their last bytes.
     `lucky`: instead, connections pass random numbers of bytes, of this generator.
@@ -27,6 +29,7 @@ class FaultProxy:
         fault: Fault,
         *,
         events: int = 1,
+        away: int = 0,
         cut_posts: int = 0,
         cut_pictures: int = 0,
         lucky: random.Random | None = None,
@@ -34,6 +37,7 @@ class FaultProxy:
         self._upstream = port
         self._fault = fault
         self._events = events
+        self._away = away
         self._cut_posts = cut_posts
         self._cut_pictures = cut_pictures
         self._lucky = lucky
@@ -63,6 +67,10 @@ class FaultProxy:
             with suppress(OSError):
                 head = self._request(client, upstream)
                 if not head:
+                    return
+                if self._away > 0:
+                    self._away -= 1
+                    client.sendall(AWAY)
                     return
                 if head.startswith(b"POST") and self._cut_posts > 0:
                     self._cut_posts -= 1

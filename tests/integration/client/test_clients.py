@@ -319,6 +319,23 @@ async def test_what_a_server_speaks_is_found_out(face: Face, server: Serving):
         plain.close()
 
 
+async def test_what_a_server_speaks_is_not_guessed_for_good_while_it_is_away(
+    face: Face, server: Serving
+):
+    """Its proxy answers for it, while it asks what is there and what it offers."""
+    proxy = FaultProxy(server.port, "drop", events=1000, away=4)
+    try:
+        async with face.within(face.client(proxy.url)) as client:
+            with pytest.raises(errors.UnavailableError):
+                await face.call(client.models)
+            with pytest.raises(GatewayError):  # half of the questions are answered
+                await face.call(client.streams)
+            async with face.within(client.stream("Go", model="played/long")) as stream:
+                assert stream.id
+    finally:
+        proxy.close()
+
+
 @pytest.mark.parametrize(
     ("script", "kind", "text"),
     [
@@ -413,9 +430,11 @@ async def test_two_pictures_may_be_alike(face: Face):
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
     plain = Upstream([[head + b"content-length: %d\r\n\r\n" % len(body), body]])
     try:
-        async with face.within(face.client(plain.url, api="openai")) as client:
-            async with face.within(client.image("a hill", model="m", count=2)) as drawing:
-                pictures = await face.call(drawing.result)
+        async with (
+            face.within(face.client(plain.url, api="openai")) as client,
+            face.within(client.image("a hill", model="m", count=2)) as drawing,
+        ):
+            pictures = await face.call(drawing.result)
     finally:
         plain.close()
     assert [picture.data for picture in pictures] == [PICTURE, PICTURE]
