@@ -95,6 +95,9 @@ async def test_nothing_follows_the_last_event(face: Face, client: Any):
     async with face.within(client.resume(stream.id, after=200)) as resumed:
         assert await face.every(resumed) == []
         assert resumed.ended
+        resumed.seek(900)
+        with pytest.raises(errors.InvalidRequestError, match="no event 900"):
+            await face.every(resumed)
 
 
 async def test_seek_goes_both_ways(face: Face, client: Any):
