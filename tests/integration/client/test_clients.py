@@ -263,10 +263,20 @@ async def test_refusals_are_errors_of_the_tree(face: Face, client: Any, server: 
     assert "sk-" not in repr(face.client(server.url, key="sk-secret"))
 
 
-async def test_hints_that_were_ignored_are_named(face: Face, client: Any):
-    async with face.within(client.stream("Hi", model="embedded/penstock-demo", effort="low")) as s:
-        found = s.ignored
-    assert isinstance(found, tuple)
+async def test_what_was_ignored_is_named(face: Face, tmp_path: Path):
+    """Here the model's name, by an alias for every name."""
+    recording = tmp_path / "long.jsonl"
+    recording.write_text('{"type":"done","reason":"stop"}\n')
+    config = f'[bindings.p]\nengine = "replay"\npath = "{recording}"\n[models."*"]\nbinding = "p"\n'
+    server = await asyncio.to_thread(start, tmp_path / "server", config)
+    try:
+        async with face.within(face.client(server.url)) as client:
+            async with face.within(client.stream("Hi", model="nobody/knows")) as stream:
+                assert stream.ignored == ("model",)
+            async with face.within(client.stream("Hi")) as stream:
+                assert stream.ignored == ()
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 # ── servers that keep nothing ────────────────────────────────────────────────────────────────────

@@ -1,7 +1,11 @@
 """Whoever leaves, drops, closes or stops leaves nothing open, and nobody waiting."""
 
 import asyncio
+import os
 import re
+import signal
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -11,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.integration.client.faces import Face
-from tests.integration.serving import SSE_HEAD, Serving, Upstream, said
+from tests.integration.serving import ROOT, SSE_HEAD, Serving, Upstream, said
 
 import penstock
 from penstock import AsyncClient, Client, GatewayError, Start
@@ -161,6 +165,41 @@ async def test_nobody_is_left_waiting_inside(
         told = await told_while_reading(face, client, stop, "long")
     assert len(told) == (text is not None)
     assert all(re.search(text or "", one) for one in told)
+
+
+READER = """
+import sys
+import penstock
+
+try:
+    with (
+        penstock.Client(sys.argv[1], api=sys.argv[2]) as client,
+        client.stream("Go", model="stuck/long") as stream,
+    ):
+        for event in stream:
+            print(event, flush=True)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("api", ["penstock", "openai", "ollama"])
+def test_ctrl_c_ends_a_blocking_stream(server: Serving, api: str):
+    reader = subprocess.Popen(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", READER, server.url, api],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert reader.stdout is not None
+    while "Delta" not in (line := reader.stdout.readline()):
+        assert line
+    reader.send_signal(signal.SIGINT)
+    said, _ = reader.communicate(timeout=20)
+    assert said == "interrupted\n"
+    assert reader.returncode == 0
+    asyncio.run(nobody_reads(server))
 
 
 async def test_a_closed_client_says_so(face: Face, server: Serving):
