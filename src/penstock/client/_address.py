@@ -137,10 +137,9 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        named = "@" in (parts.netloc or url)
     except ValueError:  # of a port, or of brackets
-        whole, named = False, "@" in url
-    if named:
+        parts, whole = urlsplit(""), False
+    if "@" in (parts.netloc or url):
         what = "an address holds no user and no password, they would be shown; say key=…"
         raise InvalidRequestError(what, param="url")
     if not whole:

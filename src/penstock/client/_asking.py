@@ -1,7 +1,7 @@
 """What a program says, as a request. No I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal, TypedDict, get_args
 
 import msgspec
 
@@ -131,6 +131,9 @@ def request(prompt: Prompt, options: Options | TurnOptions, model: str) -> Reque
     choice = said.pop("tool_choice", None)
     schema = said.pop("json_schema", None)
     effort = said.pop("effort", None)
+    if effort is not None and effort not in get_args(Effort):
+        what = f"effort must be one of {', '.join(get_args(Effort))}"
+        raise InvalidRequestError(what, param="effort")
     name = said.pop("model", None)
     stop = said.get("stop")
     if stop is not None:
@@ -142,7 +145,7 @@ def request(prompt: Prompt, options: Options | TurnOptions, model: str) -> Reque
         "sampling": json.convert(said, Sampling, InvalidRequestError),
         "tool_choice": None if choice is None else _choice(str(choice)),
         "reply_format": None if schema is None else _format(schema),
-        "effort": json.convert(effort, Effort | None, InvalidRequestError, "effort"),
+        "effort": effort,
     }
     return msgspec.structs.replace(
         Request(model=str(name or model), messages=tuple(found), stream=True),

@@ -84,15 +84,14 @@ class Streaming:
 
         Raises `ModalityError` where streams are not kept.
         """
-        if seq < 0:
-            raise InvalidRequestError("seq counts from 1; 0 is the beginning", param="seq")
+        sought = place(seq)
         if self._source is not None and not self._source.stream:
             raise _kept_nowhere("seek")
         if self._source is not None:
             self._source.close()
             self._source = None
         self._batch = iter(())
-        self.seq = Seq(seq)
+        self.seq = sought
         self._sought = True
         self._ended = self._closed = False
         self._paced_from = None
@@ -222,6 +221,13 @@ class Streaming:
         self._closed = True
         if self._source is not None:
             self._source.close()
+
+
+def place(seq: int) -> Seq:
+    """Raises `InvalidRequestError` for what is no place in a stream."""
+    if seq < 0:
+        raise InvalidRequestError("seq counts from 1; 0 is the beginning", param="seq")
+    return Seq(seq)
 
 
 def failure(failed: Failed) -> GatewayError:

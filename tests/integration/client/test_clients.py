@@ -110,6 +110,8 @@ async def test_seek_goes_both_ways(face: Face, client: Any):
         assert len(await face.every(stream.entries())) == 200
         with pytest.raises(errors.InvalidRequestError, match="seq counts from 1"):
             stream.seek(-1)
+        with pytest.raises(errors.InvalidRequestError, match="seq counts from 1"):
+            client.resume(stream.id, after=-1)
 
 
 async def test_a_replay_has_the_times_of_the_log(face: Face, client: Any):
@@ -234,6 +236,22 @@ async def test_a_session_goes_on(face: Face, server: Serving, api: str):
         await face.call(session.clear)
         with pytest.raises(errors.UnknownSessionError):
             await face.call(session.history)
+
+
+@pytest.mark.parametrize("api", ["penstock", "openai"])
+async def test_a_tool_is_called_and_answered_in_a_session(face: Face, server: Serving, api: str):
+    block = face.client(server.url, api=api, model="embedded/penstock-demo")
+    async with face.within(block) as client:
+        session = client.session(f"{face.kind} {api} tools")
+        options: dict[str, Any] = {"tools": [WEATHER], "temperature": 0, "max_tokens": 40}
+        reply = await face.call(
+            session.generate, "Weather in Paris?", tool_choice="get_weather", **options
+        )
+        (call,) = reply.tool_calls
+        told = [{"role": "tool", "tool_call_id": call.id, "content": "Sunny"}]
+        await face.call(session.generate, told, **options)
+        roles = [line.role for line in await face.call(session.history) if line.role != "system"]
+    assert roles == ["user", "assistant", "tool", "assistant"]
 
 
 async def test_a_session_has_one_turn_at_a_time(face: Face, client: Any):

@@ -120,5 +120,5 @@ def test_nothing_is_behind_the_end():
     with pytest.raises(errors.InvalidRequestError, match="no event 9: the stream ended") as caught:
         server.read(after=9)
     assert caught.value.param == "after"
-    server = Server([(0, wire(ENTRIES[2:]))], timeouts=Timeouts(), patience=60)  # type: ignore[arg-type]
+    server = Server([(0, wire(ENTRIES[2:]))], timeouts=Timeouts(), patience=60)
     assert server.read(after=3) == []
