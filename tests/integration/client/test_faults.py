@@ -46,7 +46,7 @@ async def test_async_each_fault_at_each_event(server: Serving, fault: Fault):
     assert entries == of_the_log(server, stream.id)
     assert [e.seq for e in entries] == list(range(1, 201))
     assert "".join(e.event.text for e in entries if isinstance(e.event, TextDelta)) == TEXT
-    assert proxy.faults >= (60 if fault != "dribble" else 1)
+    assert proxy.faults >= (199 if fault != "dribble" else 1)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -60,7 +60,7 @@ def test_sync_each_fault_at_each_event(server: Serving, fault: Fault):
     assert entries == of_the_log(server, stream.id)
     assert [e.seq for e in entries] == list(range(1, 201))
     assert "".join(e.event.text for e in entries if isinstance(e.event, TextDelta)) == TEXT
-    assert proxy.faults >= (60 if fault != "dribble" else 1)
+    assert proxy.faults >= (199 if fault != "dribble" else 1)
 
 
 def test_a_question_whose_connection_is_cut_is_asked_again(server: Serving):
