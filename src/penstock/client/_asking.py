@@ -148,7 +148,7 @@ def request(prompt: Prompt, options: Options | TurnOptions, model: str) -> Reque
         "effort": effort,
     }
     return msgspec.structs.replace(
-        Request(model=str(name or model), messages=tuple(found), stream=True),
+        Request(model=str(name or model), messages=_texts(found), stream=True),
         tools=_tools(tools),
         **values,
     )
@@ -163,7 +163,7 @@ def image_request(prompt: str, options: ImageOptions, model: str) -> Request:
         raise InvalidRequestError(f"there is no option {unknown[0]!r}", param=unknown[0])
     return Request(
         model=str(name or model),
-        messages=(say("user", prompt),),
+        messages=_texts([say("user", prompt)]),
         modality="image",
         sampling=json.convert({"seed": seed}, Sampling, InvalidRequestError),
         image=json.convert(said, ImageAsk, InvalidRequestError),
@@ -174,6 +174,17 @@ def image_request(prompt: str, options: ImageOptions, model: str) -> Request:
 def _given(options: Options | TurnOptions | ImageOptions) -> dict[str, object]:
     """What was said: `None` is not given."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _texts(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The same. Raises for halves of characters, as bytes that are no UTF-8 become."""
+    for n, message in enumerate(messages):
+        try:
+            message.text.encode()
+        except UnicodeEncodeError as error:
+            what = f"messages[{n}] is no text: it holds half of a character at {error.start}"
+            raise InvalidRequestError(what, param=f"messages[{n}]") from error
+    return tuple(messages)
 
 
 def _conversation(said: object) -> Iterator[Message]:

@@ -61,6 +61,7 @@ def test_a_setting_that_is_none(kind: Any, settings: dict[str, object], param: s
         ({"role": "user", "content": "Hi"}, {}, "messages"),
         (None, {}, "messages"),
         ([], {}, "messages"),
+        ("a\ud800", {}, "messages[0]"),
         ("Hi", {"effort": "banana"}, "effort"),
         ("Hi", {"tools": 3}, "tools"),
         ("Hi", {"tempo": 3}, "tempo"),
