@@ -12,7 +12,7 @@ from penstock.client._metrics import Meter, Metrics
 from penstock.client._patience import Clock
 from penstock.client.steps import Server, Source, Steps
 from penstock.core.errors import GatewayError, InvalidRequestError, ModalityError, from_code
-from penstock.core.events import BEGINNING, TERMINAL, Entry, Failed, Seq
+from penstock.core.events import BEGINNING, TERMINAL, Done, Entry, Failed, Seq
 from penstock.core.folding import Folder, Reply
 from penstock.core.request import Request
 
@@ -47,6 +47,8 @@ class Streaming:
         self._plan = plan
         self._source: Source | None = None
         self._batch: Iterator[Entry] = iter(())
+        self._newest: Entry | None = None
+        self._stopped: Entry | None = None
         self._meter = Meter()
         self._clock: Clock = time.monotonic
         self._folder = Folder() if plan.keep else None
@@ -118,6 +120,9 @@ class Streaming:
 
     def _more(self) -> Steps[bool]:
         """Has the next batch at hand; false at the end."""
+        if self._stopped is not None:
+            self._batch, self._stopped = iter((self._stopped,)), None
+            return True
         if self._ended:
             return False
         if self._closed:
@@ -144,7 +149,8 @@ class Streaming:
         if not source.stream and self._folder is not None:
             for entry in entries:
                 self._folder.feed(entry)
-        self._ended = isinstance(entries[-1].event, TERMINAL)
+        self._newest = entries[-1]
+        self._ended = isinstance(self._newest.event, TERMINAL)
         self._batch = iter(entries)
         return True
 
@@ -207,6 +213,11 @@ class Streaming:
         if self.id:
             return (yield from self._plan.server.cancel(self.id))
         stopped = not self._ended and self._source is not None
+        if stopped:  # its server will not say it
+            seq, ms = (self._newest.seq, self._newest.ms) if self._newest else (0, 0)
+            self._stopped = Entry(Seq(seq + 1), ms, Done(reason="cancelled"))
+            if self._folder is not None:
+                self._folder.feed(self._stopped)
         self._ended = True
         self._close()
         return stopped

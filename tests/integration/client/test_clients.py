@@ -324,7 +324,12 @@ async def test_the_same_objects_at_other_servers(face: Face, server: Serving, ap
             assert await face.every(whole) == []
             assert whole.seq == len(events)
         async with face.within(client.stream("A story", max_tokens=900)) as stopped:
+            events_of = stopped.events()
+            step = events_of.__next__ if face.kind == "sync" else events_of.__anext__
+            assert isinstance(await face.call(step), Start)
             assert await face.call(stopped.cancel)
+            assert (await face.every(stopped))[-1] == Done(reason="cancelled")
+            assert (await face.call(stopped.result)).first.reason == "cancelled"
         forgetful = client.stream("Hello!", keep=False, max_tokens=2)
         async with face.within(forgetful):
             await face.every(forgetful)
