@@ -27,7 +27,8 @@ def stream(payload: dict) -> int:
             chunk = json.loads(event.data)
             match chunk["type"]:
                 case "chunk":
-                    print(chunk["content"], end="", flush=True)
+                    # None where a model thinks: that is in chunk["thoughts"].
+                    print(chunk["content"] or "", end="", flush=True)
                 case "info":
                     print(f"[{chunk['content']}]", file=sys.stderr)
                 case "error":

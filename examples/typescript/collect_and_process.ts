@@ -10,14 +10,16 @@ const stream = penstock.stream({
 const folder = new Folder(); // adds the events up
 const sentences: string[] = [];
 let waiting = "";
+const collect = (sentence: string) => console.log(`${sentences.push(sentence)}. ${sentence}`);
 
 for await (const event of stream) {
   folder.feed(event);
   if (event.type !== "text") continue;
   const parts = (waiting + event.text).split(/(?<=[.!?])\s+/);
   waiting = parts.pop() ?? "";
-  for (const sentence of parts) console.log(`${sentences.push(sentence)}. ${sentence}`);
+  parts.forEach(collect);
 }
+if (waiting) collect(waiting);
 
 const { text, reason } = folder.result(await stream.started);
 console.log(`${text.trim().split(/\s+/).length} words, ended by ${reason}`);

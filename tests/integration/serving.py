@@ -1,6 +1,7 @@
 """A real server in a process of its own, and an upstream that does what it is told."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,19 +11,31 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
 
+_PORTS = range(10_000, 30_000)
+_STEPS = count(secrets.randbelow(len(_PORTS)))
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on now.
+
+    Not one that the system gives to outgoing connections, nor one that this process was given
+    before; another process looks elsewhere. So it is still free when it is listened on.
+    """
+    for n in _STEPS:
+        port = _PORTS[n % len(_PORTS)]
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 @dataclass

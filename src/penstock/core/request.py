@@ -1,8 +1,10 @@
 """What is asked of an engine, independent of who asked and in which dialect."""
 
+from operator import attrgetter
 from typing import Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 from penstock.core.messages import ImagePart, Message
 
@@ -172,7 +174,9 @@ def _image_features(request: Request) -> frozenset[str]:
     return frozenset(found | ({"seed"} if request.sampling.seed is not None else set()))
 
 
-_SAMPLING_FIELDS = tuple(field for field in Sampling.__struct_fields__ if field != "max_tokens")
+_OPTIONAL = ("tools", "tool_choice", "reply_format", "effort", "raw", "suffix")
+_optional = attrgetter(*_OPTIONAL)
+_SAMPLING_FIELDS = Sampling.__struct_fields__
 
 
 def features(request: Request) -> frozenset[str]:
@@ -182,16 +186,24 @@ def features(request: Request) -> frozenset[str]:
     """
     if request.modality == "image":
         return _image_features(request)
-    found = {name for name in _SAMPLING_FIELDS if getattr(request.sampling, name) not in (None, ())}
-    optional: dict[str, object] = {
-        "tools": request.tools,
-        "tool_choice": request.tool_choice,
-        "parallel_tool_calls": request.parallel_tool_calls is not None,
-        "reply_format": request.reply_format,
-        "effort": request.effort,
-        "choices": request.choices > 1,
-        "raw": request.raw,
-        "suffix": request.suffix,
-        "images": any(isinstance(part, ImagePart) for m in request.messages for part in m.parts),
-    }
-    return frozenset(found | {name for name, asked in optional.items() if asked})
+    sampling = zip(_SAMPLING_FIELDS, astuple(request.sampling), strict=True)
+    found = {name for name, asked in sampling if asked is not None and asked != ()}
+    found.discard("max_tokens")
+    for name, asked in zip(_OPTIONAL, _optional(request), strict=True):
+        if asked:
+            found.add(name)
+    if request.parallel_tool_calls is not None:
+        found.add("parallel_tool_calls")
+    if request.choices > 1:
+        found.add("choices")
+    if _has_images(request.messages):
+        found.add("images")
+    return frozenset(found)
+
+
+def _has_images(messages: tuple[Message, ...]) -> bool:
+    for message in messages:
+        for part in message.parts:
+            if isinstance(part, ImagePart):
+                return True
+    return False

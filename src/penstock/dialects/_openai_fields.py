@@ -4,14 +4,13 @@ The documentation's tables are checked against these. A name that is not in one 
 it is ignored without a word.
 """
 
-from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import msgspec
 from msgspec import Raw
 
 from penstock.core.errors import InvalidRequestError, UnsupportedParameterError
-from penstock.dialects._tools import given
+from penstock.dialects._tools import NULL, given
 from penstock.wire import json
 
 Use = Literal["honoured", "hint", "refused"]
@@ -24,6 +23,20 @@ class Field(msgspec.Struct, frozen=True):
     use: Use
     note: str
     idle: tuple[object, ...] = ()
+
+
+class Table(tuple[Field, ...]):
+    """The fields of one API. Those that are not honoured are looked at for every request."""
+
+    refused: tuple[Field, ...]
+    hints: tuple[Field, ...]
+
+    def __new__(cls, *fields: Field) -> Self:
+        """`fields` in the order of the documentation."""
+        self = super().__new__(cls, fields)
+        self.refused = tuple(field for field in fields if field.use == "refused")
+        self.hints = tuple(field for field in fields if field.use == "hint")
+        return self
 
 
 _GENERATED: Final = (
@@ -45,7 +58,7 @@ _GENERATED: Final = (
     Field("repeat_last_n", "honoured", "extension of llama.cpp"),
     Field("user", "hint", ""),
 )
-CHAT: Final = (
+CHAT: Final = Table(
     Field("messages", "honoured", "see below"),
     *_GENERATED,
     Field("max_tokens", "honoured", "1 or more"),
@@ -78,7 +91,7 @@ CHAT: Final = (
 )
 """Of `POST /v1/chat/completions`."""
 
-COMPLETIONS: Final = (
+COMPLETIONS: Final = Table(
     Field("prompt", "honoured", "a text, or a list of one; several, and tokens, are refused"),
     *_GENERATED,
     Field("max_tokens", "honoured", "1 or more; 16 when not given, as published"),
@@ -89,7 +102,7 @@ COMPLETIONS: Final = (
 )
 """Of `POST /v1/completions`, with a `prompt`."""
 
-EMBEDDINGS: Final = (
+EMBEDDINGS: Final = Table(
     Field("model", "honoured", "a name, an alias; absent, empty or `default`: the default model"),
     Field("input", "honoured", "a text or up to 2048 of them; token arrays are refused"),
     Field("dimensions", "honoured", "1 or more; refused by models that can't shorten"),
@@ -99,13 +112,11 @@ EMBEDDINGS: Final = (
 """Of `POST /v1/embeddings`."""
 
 
-def refuse(body: msgspec.Struct, fields: Sequence[Field]) -> None:
+def refuse(body: msgspec.Struct, table: Table) -> None:
     """Raises `UnsupportedParameterError` for a refused field that asks for something."""
-    for field in fields:
-        if field.use != "refused":
-            continue
-        raw = _raw(body, field)
-        if not given(raw):
+    for field in table.refused:
+        raw = getattr(body, field.name)
+        if not _given(raw):
             continue
         if json.decode(bytes(raw), object, InvalidRequestError) in field.idle:
             continue
@@ -113,9 +124,9 @@ def refuse(body: msgspec.Struct, fields: Sequence[Field]) -> None:
         raise UnsupportedParameterError(f"{field.name} is not supported{why}", param=field.name)
 
 
-def ignored(body: msgspec.Struct, fields: Sequence[Field]) -> tuple[str, ...]:
+def ignored(body: msgspec.Struct, table: Table) -> tuple[str, ...]:
     """The names of the hints that were given."""
-    return tuple(field.name for field in fields if field.use == "hint" and given(_raw(body, field)))
+    return tuple([field.name for field in table.hints if _given(getattr(body, field.name))])
 
 
 def model_name(asked: str | None) -> str:
@@ -123,6 +134,5 @@ def model_name(asked: str | None) -> str:
     return "" if asked in (None, "default") else asked
 
 
-def _raw(body: msgspec.Struct, field: Field) -> Raw:
-    found = getattr(body, field.name)
-    return found if isinstance(found, Raw) else Raw(b"null")
+def _given(value: object) -> bool:
+    return value is not NULL and isinstance(value, Raw) and given(value)

@@ -30,8 +30,8 @@ def parse(data: bytes) -> Request:
         raise InvalidRequestError("messages must not be empty", param="messages")
     tools = _tools.specs(body.tools or (), "tools")
     tools, tool_choice = _tools.offer(body.tool_choice, tools, "tool_choice")
-    messages = tuple(_message(message, n) for n, message in enumerate(body.messages))
-    wish = _thinking.wish(_thinking_of(body), messages)
+    messages = tuple([_message(message, n) for n, message in enumerate(body.messages)])
+    wish = _thinking.wish(body, messages)
     effort = _effort(body.reasoning_effort)
     return Request(
         model=model_name(body.model),
@@ -62,14 +62,6 @@ def stream_hints(body: shapes.Generated) -> tuple[str, ...]:
     if options is None or not options.include_obfuscation:
         return ()
     return ("stream_options.include_obfuscation",)
-
-
-def _thinking_of(body: shapes.ChatBody) -> _thinking.Fields:
-    return _thinking.Fields(
-        enable_thinking=body.enable_thinking,
-        chat_template_kwargs=body.chat_template_kwargs,
-        extra_body=body.extra_body,
-    )
 
 
 def _hints(body: shapes.ChatBody) -> tuple[str, ...]:

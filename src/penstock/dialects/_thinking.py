@@ -10,7 +10,7 @@ whether to think, `gateway.admission` drops them and names them, instead of refu
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -18,6 +18,7 @@ from penstock.core.messages import Message, TextPart
 from penstock.core.request import Effort
 
 _SWITCHES: Final = {"/no_think": False, "/think": True}
+_SPELLED: Final = tuple(_SWITCHES)
 _EFFORTS: Final[dict[bool, Effort]] = {False: "none", True: "medium"}
 
 
@@ -43,6 +44,17 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
     extra_body: ExtraBody | None = None
 
 
+class Said(Protocol):
+    """A body with these fields."""
+
+    @property
+    def enable_thinking(self) -> bool | None: ...
+    @property
+    def chat_template_kwargs(self) -> TemplateArguments | None: ...
+    @property
+    def extra_body(self) -> ExtraBody | None: ...
+
+
 class Wish(NamedTuple):
     """`effort`: `None` when nothing was said. `spelled`: for `Request.effort_hint`, where it was
     said first. `messages`: without the switch.
@@ -53,11 +65,11 @@ class Wish(NamedTuple):
     messages: tuple[Message, ...]
 
 
-def wish(fields: Fields, messages: Sequence[Message]) -> Wish:
+def wish(fields: Said, messages: Sequence[Message]) -> Wish:
     """What a request says about thinking. Where two places differ, "no" wins: with Qwen's own
     templates `enable_thinking=False` overrules `/think`, and `/no_think` overrules `True`.
     """
-    said = list(_in_fields(fields))
+    said = list(_in_fields(fields)) if _is_said(fields) else []
     kept, switch = _without_switch(tuple(messages))
     if switch:
         said.append((switch, _SWITCHES[switch]))
@@ -68,7 +80,12 @@ def wish(fields: Fields, messages: Sequence[Message]) -> Wish:
     return Wish(_EFFORTS[think], spelled, kept)
 
 
-def _in_fields(fields: Fields) -> Iterator[tuple[str, bool]]:
+def _is_said(fields: Said) -> bool:
+    found = (fields.enable_thinking, fields.chat_template_kwargs, fields.extra_body)
+    return found != (None, None, None)
+
+
+def _in_fields(fields: Said) -> Iterator[tuple[str, bool]]:
     extra = fields.extra_body or ExtraBody()
     for at, flag, template in (
         ("", fields.enable_thinking, fields.chat_template_kwargs),
@@ -88,21 +105,32 @@ def _without_switch(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...],
     for at in range(len(messages) - 1, -1, -1):
         if messages[at].role == "user":
             found, switch = _cut(messages[at])
+            if not switch:
+                break
             return (*messages[:at], found, *messages[at + 1 :]), switch
     return messages, ""
 
 
 def _cut(message: Message) -> tuple[Message, str]:
     parts = message.parts
-    last = next((n for n in reversed(range(len(parts))) if isinstance(parts[n], TextPart)), None)
-    part = None if last is None else parts[last]
-    if last is None or not isinstance(part, TextPart):
-        return message, ""
-    text = part.text.rstrip()
-    for switch in _SWITCHES:
-        said = text.removesuffix(switch)
-        # A path such as `/usr/think` is no switch, and a switch alone is all that was said.
-        if said != text and said.strip() and said[-1].isspace():
-            cut = (*parts[:last], TextPart(said.rstrip()), *parts[last + 1 :])
+    for at in range(len(parts) - 1, -1, -1):
+        part = parts[at]
+        if isinstance(part, TextPart):
+            text, switch = _split(part.text)
+            if not switch:
+                break
+            cut = (*parts[:at], TextPart(text), *parts[at + 1 :])
             return msgspec.structs.replace(message, parts=cut), switch
     return message, ""
+
+
+def _split(text: str) -> tuple[str, str]:
+    """A text without the switch at its end, and that switch."""
+    end = text.rstrip()
+    if end.endswith(_SPELLED):
+        for switch in _SWITCHES:
+            said = end.removesuffix(switch)
+            # A path such as `/usr/think` is no switch, and a switch alone is all that was said.
+            if said != end and said.strip() and said[-1].isspace():
+                return said.rstrip(), switch
+    return text, ""

@@ -1,12 +1,13 @@
 """A request as the body of OpenAI's `POST /v1/chat/completions`."""
 
 import msgspec
+from msgspec.structs import astuple
 
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import ImagePart, Message, Part, TextPart
 from penstock.core.request import ReplyFormat, Request, Sampling, ToolChoice, ToolSpec
 
-_SAMPLING = tuple(field for field in Sampling.__struct_fields__ if field != "stop")
+_SAMPLING = Sampling.__struct_fields__
 
 
 def body(request: Request) -> dict[str, object]:
@@ -22,12 +23,10 @@ def body(request: Request) -> dict[str, object]:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    for name in _SAMPLING:
-        value = getattr(request.sampling, name)
-        if value is not None:
+    for name, value in zip(_SAMPLING, astuple(request.sampling), strict=True):
+        if value is not None and value != ():
             found[name] = value
     optional: dict[str, object] = {
-        "stop": list(request.sampling.stop) or None,
         "n": request.choices if request.choices > 1 else None,
         "tools": [_tool(tool) for tool in request.tools] or None,
         "tool_choice": _tool_choice(request.tool_choice),

@@ -134,7 +134,9 @@ class Engine:
             verify_tls=config.verify_tls,
         )
         self._renamed = _renamed(config)
-        own = {"suffix"} if _official(config) else set[str]()
+        echo, official = config.echo_reasoning, is_official(config.url)
+        self._echo_reasoning = not official if echo is None else echo
+        own = {"suffix"} if official else set[str]()
         self._supports = SUPPORTS | own | frozenset(map(_ours, config.extra_parameters))
         self._cards: tuple[float, Sequence[ModelCard]] | None = None
 
@@ -222,8 +224,7 @@ class Engine:
         return (ModelCard(name=self._config.model),)
 
     def _body(self, request: Request) -> dict[str, object]:
-        echo = self._config.echo_reasoning
-        if not (echo if echo is not None else not _official(self._config)):
+        if not self._echo_reasoning:
             messages = tuple(replace(m, reasoning=None) for m in request.messages)
             request = replace(request, messages=messages)
         found = body(request)
@@ -249,13 +250,9 @@ class Engine:
 
 def _renamed(config: Config) -> dict[str, str]:
     """Our names of fields that this server calls otherwise."""
-    default = "max_completion_tokens" if _official(config) else "max_tokens"
+    default = "max_completion_tokens" if is_official(config.url) else "max_tokens"
     found = {"max_tokens": config.max_tokens_field or default}
     return found | {_ours(name): name for name in config.extra_parameters}
-
-
-def _official(config: Config) -> bool:
-    return is_official(config.url)
 
 
 def _ours(name: str) -> str:

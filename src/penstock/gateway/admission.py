@@ -16,6 +16,8 @@ from penstock.core.principals import Principal
 from penstock.core.request import IMAGE_FEATURES, ImageAsk, Request, Sampling, features
 from penstock.gateway import choices
 
+COUNTED = frozenset({"embed", "load_model"})
+"""Questions that are work of an engine's: they count as requests of a key with limits."""
 _SAMPLING = frozenset(Sampling.__struct_fields__)
 _AS_CLIENTS_SAY: dict[str, str] = {
     "reply_format": "response_format",

@@ -1,10 +1,9 @@
 """The facade: submit, watch, cancel, find. Transports and the command line know nothing else."""
 
 import asyncio
-import secrets
+import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -41,6 +40,7 @@ from penstock.gateway.budgets import Budgets
 from penstock.gateway.choosing import Choosing
 from penstock.gateway.entrance import Entrance
 from penstock.gateway.fetching import STORE, Fetching
+from penstock.gateway.limits import Leave
 from penstock.gateway.metrics import Metrics, measure_lag
 from penstock.gateway.own_code import OwnCode
 from penstock.gateway.questions import STORE_OPERATIONS, Questions, work_of
@@ -187,8 +187,8 @@ class Gateway:
         async def prepare(asked: Request) -> tuple[Head, list[Attempt]]:
             return await self._head(asked, dialect, principal, on_disconnect)
 
-        with ExitStack() as leaving:
-            leaving.callback(self.entrance.enter(principal))
+        leave = self.entrance.enter(principal)
+        try:
             if request.session is None:
                 head, attempts = await prepare(request)
                 self._create(head)
@@ -199,10 +199,12 @@ class Gateway:
             stream = StreamId(head.stream)
             self._runs[stream] = (run, Watched(head, run.cancel))
             self.metrics.runs += 1
-            # The key's place is the run's now, also of one that is cancelled before its first step.
-            left = leaving.pop_all()
-            run.task = self._group.create_task(self._run(run, left))
-            run.task.add_done_callback(lambda _: left.close())
+            run.task = self._group.create_task(self._run(run, leave))
+        except BaseException:
+            leave()
+            raise
+        # The key's place is the run's now, also of one that is cancelled before its first step.
+        run.task.add_done_callback(lambda _: leave())
         return head
 
     def _check_room(self) -> None:
@@ -236,7 +238,7 @@ class Gateway:
         for target in targets:
             admission.check_model(principal, asked, target.model)
         attempts = self._choosing.attempts(with_alias(request, self._config.models), targets)
-        stream = StreamId(secrets.token_hex(16))
+        stream = StreamId(os.urandom(16).hex())
         if request.modality == "image":
             attempts = await self._with_pictures(stream, attempts)
         streams = self._config.streams
@@ -264,14 +266,14 @@ class Gateway:
             for a in attempts
         ]
 
-    async def _run(self, run: Run, left: ExitStack) -> None:
+    async def _run(self, run: Run, leave: Leave) -> None:
         try:
             await run.run()
         finally:
             _, watched = self._runs.pop(run.stream)
             watched.ended()
             self.metrics.runs -= 1
-            left.close()
+            leave()
         if run.head.request.session is not None:
             await self._sessions.finish(run.head)
 
@@ -355,10 +357,12 @@ class Gateway:
         targets = await self._choosing.route(work) if work is not None else ()
         for target in targets:
             admission.check_model(principal, work.model if work is not None else "", target.model)
-        with ExitStack() as leaving:
-            if query.operation in ("embed", "load_model"):
-                leaving.callback(self.entrance.enter(principal))
+        leave = self.entrance.enter(principal) if query.operation in admission.COUNTED else None
+        try:
             return await self.questions.find(query, principal, targets, keyed=self.key_required)
+        finally:
+            if leave is not None:
+                leave()
 
     async def upload(
         self, query: Query, principal: Principal, chunks: AsyncIterator[bytes]

@@ -221,14 +221,18 @@ class Questions:
         match query.operation:
             case "delete_model":
                 await store.delete(query.name)
-                await self._bindings.refresh(older_than=0.0)
+                await self._changed()
             case "copy_model":
                 ask = _asked(query, CopyAsk)
                 await store.copy(ask.source, ask.destination)
-                await self._bindings.refresh(older_than=0.0)
+                await self._changed()
             case _:
                 return await store.has_blob(_asked(query, BlobAsk).sha256)
         return True
+
+    async def _changed(self) -> None:
+        await self._bindings.refresh(older_than=0.0)
+        await self._stored.look()
 
     async def upload(self, query: Query, chunks: AsyncIterator[bytes]) -> Found:
         """Keeps a file by its content."""

@@ -4,7 +4,9 @@ A binding whose engine serves the store's folder offers its files by their diges
 their names, and a request for one gets what the model was created with.
 """
 
+import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -30,11 +32,16 @@ class Stored:
         self._bindings = bindings
         self._models: Sequence[StoredModel] = ()
         self._by_name: Mapping[str, StoredModel] = {}
+        self._looked = -math.inf
 
-    async def look(self) -> None:
-        """Looks again: another process may have pulled or deleted one."""
-        if self.store is None:
+    async def look(self, older_than: float = 0.0) -> None:
+        """Looks again, unless that was done less than `older_than` seconds ago: another process may
+        have pulled or deleted one.
+        """
+        now = time.monotonic()
+        if self.store is None or now - self._looked < older_than:
             return
+        self._looked = now
         models = await self.store.models()
         if models != self._models:
             self._models = models

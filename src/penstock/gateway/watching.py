@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 from penstock.core.ports import Head, Reader
 from penstock.gateway.metrics import Metrics
@@ -46,7 +48,7 @@ class Watched:
 
 class Watch:
     """One reader of one stream, live or not. Exactly one of `lost` and `close` counts: the
-    first.
+    first. As a context manager it is closed in order, or lost when something is raised.
     """
 
     __slots__ = ("_metrics", "_open", "_reader", "_watched", "flow", "take")
@@ -61,6 +63,17 @@ class Watch:
         metrics.readers += 1
         if watched is not None:
             watched.came()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._leave(lost=kind is not None)
 
     def lost(self) -> None:
         """The connection broke: the stream's policy applies."""

@@ -14,7 +14,7 @@ from penstock.ollama_client.pool import Pool
 from penstock.ollama_client.shapes import ModelInfo, ModelResponse, Tags
 from penstock.ollama_client.source import Peer, Question, Source
 from penstock.ollama_client.streams import ChunkStream
-from penstock.ollama_client.troubles import TroubleError, refusal, unreadable
+from penstock.ollama_client.troubles import TroubleError, refusal, shown, unreadable
 from penstock.wire import json
 
 _CHECK_SECONDS: Final = 5.0
@@ -125,7 +125,7 @@ class OllamaClient:
             "stream": stream,
             "options": self._options() if options is None else dict(options),
         }
-        return Question(name, json.encode(body), stream)
+        return Question(name, body, stream)
 
     def _options(self) -> Options:
         found: dict[str, object] = {
@@ -180,7 +180,10 @@ class OllamaClient:
         except TroubleError as trouble:
             if trouble.status is not None:
                 return False, f"[!] Ollama answered with status {trouble.status}: {trouble.message}"
-            return False, f"[!] Cannot connect to Ollama at {self._base_url}: {trouble.message}"
+            if trouble.kind == "unreachable":
+                return False, f"[!] {trouble.message}"
+            base = shown(self._base_url)
+            return False, f"[!] Cannot connect to Ollama at {base}: {trouble.message}"
         names = [tag.name for tag in found.models or ()]
         if not names:
             return False, "[!] Connected to Ollama, but it has no models"

@@ -3,9 +3,8 @@
 from time import monotonic
 from typing import Final
 
-from penstock.core.errors import InvalidRequestError
 from penstock.ollama_client.config import OllamaConfig
-from penstock.ollama_client.troubles import TroubleError, timed_out
+from penstock.ollama_client.troubles import timed_out, unsendable
 
 _LONGEST: Final = 30 * 24 * 3600.0
 
@@ -57,4 +56,4 @@ def clock_of(config: OllamaConfig, timeout: float | None, total: float | None) -
 def _check(seconds: float) -> None:
     if not 0 < seconds <= _LONGEST:
         text = f"timeout: a number of seconds above 0, not {seconds!r}"
-        raise TroubleError("bad", InvalidRequestError(text, param="timeout"))
+        raise unsendable(text, "timeout")

@@ -6,13 +6,16 @@ key. The other defaults are those that the guide was written with.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+from typing_extensions import override
+
 from penstock.core.errors import ConfigError
 from penstock.core.secrets import Secret
+from penstock.ollama_client.troubles import shown
 
 MODEL_NAME: Final = "tinyllama"
 WEB_SEARCH_COMPACT_MODEL: Final = "tinyllama"
@@ -60,6 +63,13 @@ class OllamaConfig:
     timeout_chunk: float | None = None
     timeout_total: float | None = None
     key: Secret | str | None = field(default=None, repr=False)
+
+    @override
+    def __repr__(self) -> str:
+        """All but the key, and but the name and password that the address may have."""
+        known = {one.name: getattr(self, one.name) for one in fields(self) if one.repr}
+        known["url"] = shown(self.url)
+        return f"OllamaConfig({', '.join(f'{name}={value!r}' for name, value in known.items())})"
 
 
 @dataclass
@@ -154,12 +164,14 @@ def _generate(name: str, said: str, port: int) -> str:
         parts = urlsplit(f"http://{said}" if bare else said)
         found = parts.port or (port if bare else None)
     except ValueError as error:
-        raise ConfigError(f"{name}: {error}", param=name) from error
+        reason = "no address" if "@" in said else error  # which may show a part of a password
+        raise ConfigError(f"{name}: {reason}", param=name) from None
     host = parts.hostname or ("127.0.0.1" if bare else "")
     if parts.scheme not in {"http", "https"} or not host:
         raise ConfigError(f"{name}: no address; it looks like http://HOST:PORT", param=name)
     if host == "0.0.0.0":  # noqa: S104 - what a server listens on, which nobody can ask
         host = "127.0.0.1"
-    shown = f"[{host}]" if ":" in host else host
+    place = f"[{host}]" if ":" in host else host
+    who, at, _ = parts.netloc.rpartition("@")
     path = parts.path.rstrip("/").removesuffix(_GENERATE).removesuffix("/v1")
-    return f"{parts.scheme}://{shown}{f':{found}' if found else ''}{path}{_GENERATE}"
+    return f"{parts.scheme}://{who}{at}{place}{f':{found}' if found else ''}{path}{_GENERATE}"

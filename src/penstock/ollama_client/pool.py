@@ -14,15 +14,23 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from penstock.core.errors import InvalidRequestError
 from penstock.ollama_client.clocks import Clock
 from penstock.ollama_client.exchange import Exchange, Link
-from penstock.ollama_client.troubles import TroubleError, closed, cut, unreachable
+from penstock.ollama_client.troubles import (
+    TroubleError,
+    closed,
+    cut,
+    shown,
+    unreachable,
+    unsendable,
+)
 
 _MOST_IDLE: Final = 20
 _IDLE_SECONDS: Final = 60.0
 """Servers close what is idle for longer (Penstock after 75 s); what they closed is found out."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_PROXYS: Final = "Proxy-Authorization"
 
 Key = tuple[str, str, int | None]
 
@@ -31,7 +39,7 @@ class Pool:
     """Connections to servers. May be used from many threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.Lock())
         self._idle: dict[Key, deque[tuple[float, Link]]] = {}
         self._used: set[Link] = set()
         self._tls: ssl.SSLContext | None = None
@@ -51,9 +59,10 @@ class Pool:
         try:
             target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
             if link.proxied is not None:
-                target = f"{parts.scheme}://{parts.netloc}{target}"
+                target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{target}"
             link.wire.begin(clock)
-            link.connection.request(method, target, body, {**headers, **(link.proxied or {})})
+            sent = {**_basic("Authorization", parts), **headers, **(link.proxied or {})}
+            link.connection.request(method, target, body, sent)
             return Exchange(link, link.connection.getresponse(), self._give_back)
         except BaseException as error:
             self._drop(link)
@@ -67,10 +76,18 @@ class Pool:
             return closed()
         return cut(str(error) or type(error).__name__)
 
+    def closed_within(self, seconds: float, closings: int) -> bool:
+        """Waits so long, or until `close` is called once more than `closings` times: whether it
+        was.
+        """
+        with self._lock:
+            return self._lock.wait_for(lambda: self.closings != closings, seconds)
+
     def close(self) -> None:
         """Closes every connection; who reads from one is told so. A later request opens another."""
         with self._lock:
             self.closings += 1
+            self._lock.notify_all()
             idle = [link for links in self._idle.values() for _, link in links]
             used = list(self._used)
             self._idle.clear()
@@ -110,15 +127,15 @@ class Pool:
         else:
             connection = HTTPConnection(*at, timeout=clock.left())
         if proxy and scheme == "https":
-            connection.set_tunnel(host, port, _proxy_headers(proxy))
+            connection.set_tunnel(host, port, _basic(_PROXYS, proxy))
         try:
             connection.connect()
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, UnicodeError) as error:
             connection.close()
             if isinstance(error, TimeoutError):
                 clock.left()
             raise unreachable(url, error) from error
-        return Link(connection, key, _proxy_headers(proxy) if proxy and scheme == "http" else None)
+        return Link(connection, key, _basic(_PROXYS, proxy) if proxy and scheme == "http" else None)
 
     def _give_back(self, link: Link, reusable: bool) -> None:
         if not reusable or link.wire.shut:
@@ -141,13 +158,17 @@ class Pool:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
+        asked = parts.path + parts.query
         if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
-            return parts
-        reason = "no address"
+            if asked.isascii() and asked.isprintable() and " " not in asked:
+                return parts
+            reason = "its path has characters that must be percent-encoded"
+        else:
+            reason = "no address"
     except ValueError as error:
-        reason = str(error)
-    text = f"config.url: {url!r}: {reason}; it looks like http://HOST:PORT/api/generate"
-    raise TroubleError("bad", InvalidRequestError(text, param="config.url"))
+        reason = "no address" if "@" in url else str(error)  # which may show a part of a password
+    text = f"config.url: {shown(url)!r}: {reason}; it looks like http://HOST:PORT/api/generate"
+    raise unsendable(text, "config.url")
 
 
 def _destroy(idle: dict[Key, deque[tuple[float, Link]]]) -> None:
@@ -167,11 +188,20 @@ def _proxy(scheme: str, host: str) -> SplitResult | None:
     if host in _LOOPBACK or proxy_bypass(host):
         return None
     found = getproxies().get(scheme)
-    return urlsplit(found if "://" in found else f"http://{found}") if found else None
+    if not found:
+        return None
+    try:
+        parts = urlsplit(found if "://" in found else f"http://{found}")
+        if parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:
+        pass  # its text may show a part of the proxy's password
+    raise unsendable(f"{scheme}_proxy: no address; it looks like http://HOST:PORT")
 
 
-def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
-    if not proxy.username:
+def _basic(header: str, parts: SplitResult) -> dict[str, str]:
+    """The name and the password of an address, as they are sent."""
+    if not parts.username:
         return {}
-    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    return {header: f"Basic {base64.b64encode(pair).decode()}"}

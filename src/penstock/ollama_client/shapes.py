@@ -60,10 +60,10 @@ class Line(msgspec.Struct):
 
     @property
     def trouble(self) -> str | None:
-        """What the server says went wrong."""
+        """What the server says went wrong; never empty, which would look like nothing."""
         if isinstance(self.error, dict):
             return str(self.error.get("message") or self.error)
-        return self.error
+        return "the server gave no reason" if self.error == "" else self.error
 
 
 class Tag(msgspec.Struct):

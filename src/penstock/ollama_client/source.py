@@ -1,6 +1,5 @@
 """One answer, asked for once and read over as many connections as it takes."""
 
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Final
 
@@ -13,7 +12,14 @@ from penstock.ollama_client.clocks import Clock
 from penstock.ollama_client.exchange import Exchange
 from penstock.ollama_client.pool import Pool
 from penstock.ollama_client.shapes import Line, StreamChunk
-from penstock.ollama_client.troubles import TroubleError, closed, cut, refusal, unreadable
+from penstock.ollama_client.troubles import (
+    TroubleError,
+    closed,
+    cut,
+    refusal,
+    unreadable,
+    unsendable,
+)
 from penstock.wire import json, native, sse
 from penstock.wire.lines import Lines
 
@@ -37,19 +43,31 @@ class Peer(msgspec.Struct, frozen=True):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Of every request."""
+        """Of every request. Raises `TroubleError`."""
         found = {"Content-Type": "application/json", "User-Agent": "penstock"}
         if self.key is not None:
-            found["Authorization"] = f"Bearer {self.key.reveal()}"
+            shown = self.key.reveal()
+            # The standard library's error for such a header shows it.
+            if not (shown.isascii() and shown.isprintable()):
+                text = "key: it holds a line break or another character that no header can carry"
+                raise unsendable(text, "key")
+            found["Authorization"] = f"Bearer {shown}"
         return found
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What is asked: the body, and what of it must be known here."""
+    """What is asked, and what of it must be known here."""
 
     model: str
-    body: bytes
+    said: Mapping[str, object]
     stream: bool = True
+
+    def body(self) -> bytes:
+        """As it is sent. Raises `TroubleError` for what JSON can't carry."""
+        try:
+            return json.encode(self.said)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise unsendable(f"The request can't be written as JSON: {error}") from error
 
 
 class Source:
@@ -106,9 +124,10 @@ class Source:
         """The answer's head. Asked again only where nothing can have been begun: a server that was
         not reached, or that said when to come back.
         """
+        body = question.body()
         refused = 0
         while True:
-            exchange = self._reach(question.body)
+            exchange = self._reach(body)
             if exchange.status == 200:
                 return exchange
             with exchange:
@@ -136,8 +155,7 @@ class Source:
         return self._pool.ask(method, url, self._peer.headers, body, self._clock)
 
     def _pause(self, seconds: float) -> None:
-        time.sleep(min(seconds, self._clock.left()))
-        if self._pool.closings != self._closings:
+        if self._pool.closed_within(min(seconds, self._clock.left()), self._closings):
             raise closed()
         self._clock.left()
 

@@ -3,6 +3,7 @@
 "not found" is said of a model that isn't there; both "timeout" and "timed out" of every timeout.
 """
 
+import re
 import ssl
 from typing import Final, Literal
 
@@ -53,18 +54,28 @@ class TroubleError(Exception):
         return self.error.message
 
 
+def shown(url: str) -> str:
+    """An address without the name and the password that it may have."""
+    return re.sub(r"//.*@", "//***@", url)
+
+
 def timed_out(seconds: float, what: str) -> TroubleError:
     """A clock of ours ran out."""
     text = f"Request timed out after {seconds:g} seconds (timeout of {what})"
     return TroubleError("timeout", EngineTimeoutError(text))
 
 
+def unsendable(reason: str, param: str | None = None) -> TroubleError:
+    """What the program gave can't be sent: nothing was."""
+    return TroubleError("bad", InvalidRequestError(reason, param=param))
+
+
 def unreachable(url: str, error: BaseException) -> TroubleError:
     """No connection could be made: nothing was sent."""
     reason = str(error) or type(error).__name__
-    text = f"Cannot connect to Ollama. Is it running? (No connection to {url}: {reason})"
-    # A certificate does not get better by asking again.
-    kind: Kind = "bad" if isinstance(error, ssl.SSLError) else "unreachable"
+    text = f"Cannot connect to Ollama. Is it running? (No connection to {shown(url)}: {reason})"
+    # Neither a certificate nor a name that can't be one gets better by asking again.
+    kind: Kind = "bad" if isinstance(error, ssl.SSLError | UnicodeError) else "unreachable"
     return TroubleError(kind, UnavailableError(text))
 
 

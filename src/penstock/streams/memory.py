@@ -5,6 +5,7 @@ Here "in the log" means handed over: there is nothing that could still fail.
 
 import asyncio
 from asyncio import Future, get_running_loop
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -116,7 +117,7 @@ class Log:
         self._now_ms = now_ms
         self._observe = observe_latency
         self._streams: dict[str, _Stream] = {}
-        self._ended: dict[str, _Stream] = {}
+        self._ended: OrderedDict[str, _Stream] = OrderedDict()
         self._blobs: dict[str, dict[str, bytes]] = {}
         self._bytes = 0
         self.closed = False
@@ -137,8 +138,10 @@ class Log:
 
     def _make_room(self) -> None:
         oldest_allowed = self._now_ms() - self._age_ms
-        for name, stream in list(self._ended.items()):
-            if self._bytes <= self._room and (stream.ended or 0) >= oldest_allowed:
+        # Of a plain dict the oldest is found ever more slowly, the more were taken from its front.
+        while self._ended:
+            name = next(iter(self._ended))
+            if self._bytes <= self._room and (self._ended[name].ended or 0) >= oldest_allowed:
                 break
             self._forget(name)
 

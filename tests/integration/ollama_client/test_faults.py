@@ -4,10 +4,14 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from tests.integration.serving import END, Upstream, piece
+from tests.integration.serving import END, Upstream, free_port, piece
+from typing_extensions import override
 
+from penstock.core.errors import InvalidRequestError
+from penstock.llm_client import LLMClient
 from penstock.ollama_client import ModelResponse, OllamaClient, OllamaConfig, StreamChunk
 
 HEAD = (
@@ -166,7 +170,11 @@ def test_no_time_at_all_is_an_error_of_ours(timeout: float):
 
 @pytest.mark.parametrize(
     ("error", "text"),
-    [(b'"out of memory"', "out of memory"), (b'{"message":"no luck","code":1}', "no luck")],
+    [
+        (b'"out of memory"', "out of memory"),
+        (b'{"message":"no luck","code":1}', "no luck"),
+        (b'""', "the server gave no reason"),
+    ],
 )
 def test_an_error_in_the_stream_is_told(error: bytes, text: str):
     script = [HEAD, line("one "), piece(b'{"error":%s}\n' % error), END]
@@ -227,6 +235,49 @@ def test_byte_by_byte():
         ]
 
 
+# ── what there is ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "healthy", "names", "said"),
+    [
+        (200, b'{"models":[{"name":"m:latest","size":5}]}', True, ["m:latest"], "[OK] Connected"),
+        (200, b'{"models":[]}', True, [], "[!] Connected to Ollama, but it has no models"),
+        (200, b"<html>", True, [], "[!] Ollama answered with status 200: JSON decode error"),
+        (200, b'{"models":[{"size":5}]}', True, [], "[!] Ollama answered with status 200: "),
+        (500, b"<html>", False, [], "[!] Ollama answered with status 500: HTTP 500: <html>"),
+        (404, b'{"error":"no"}', False, [], "[!] Ollama answered with status 404: HTTP 404: no"),
+    ],
+)
+def test_a_list_of_models(status: int, body: bytes, healthy: bool, names: list[str], said: str):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/ollama/api/tags"
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/ollama/api/generate"
+            with OllamaClient(OllamaConfig(url=url)) as client:
+                assert client.health_check() is healthy
+                assert client.get_model_names() == names
+                assert not client.model_exists("m")  # exactly that name
+                good, message = client.test_connection()
+        finally:
+            server.shutdown()
+            thread.join()
+    assert good is bool(names)
+    assert message.startswith(said)
+
+
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -253,6 +304,15 @@ def test_a_server_that_says_when_to_come_back():
         assert told.asked == 1
 
 
+def test_closing_the_client_ends_its_waits():
+    busy: Script = [answer(b"429 Wait", b"busy", b"Retry-After: 50\r\n")]
+    with closing(Told(busy)) as told:
+        began = time.monotonic()
+        threading.Timer(0.3, told.client.close).start()
+        assert told.collected(60).error == "The client was closed while it was reading"
+        assert time.monotonic() - began < 30  # it would have been 50
+
+
 def test_an_answer_that_is_no_http():
     with closing(Told([b"SSH-2.0-OpenSSH_9.2\r\n"])) as told:
         found = told.collected()
@@ -260,13 +320,83 @@ def test_an_answer_that_is_no_http():
         assert told.asked == 1
 
 
-@pytest.mark.parametrize("url", ["localhost:11434", "http://[::1", "http://a:b/api/generate"])
-def test_an_address_that_is_none(url: str):
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:11434",
+        "http://[::1",
+        "http://a:b/api/generate",
+        "http://a..b/api/generate",
+        f"http://{'a' * 64}.example/api/generate",
+        "http://127.0.0.1:9/api/generate once",
+        "http://127.0.0.1:9/api/générer",
+    ],
+)
+def test_an_address_that_is_none(url: str, monkeypatch: pytest.MonkeyPatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     with OllamaClient(OllamaConfig(url=url)) as client:
         found = client.generate("Go")
         assert not found.success
-        assert found.error
+        assert url in (found.error or "")
+        assert "prematurely" not in (found.error or "")
         assert not client.health_check()
+        assert client.list_models() == []
+
+
+@pytest.mark.parametrize("proxy", ["http://me:s3cret@", "me:s3cret/@proxy:1", "http://[::1"])
+def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch):
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    with OllamaClient(OllamaConfig(url="http://models.example/api/generate")) as client:
+        assert (client.generate("Go").error or "").startswith("http_proxy: no address")
+        good, said = client.test_connection()
+    assert not good
+    assert "s3cret" not in said
+
+
+def test_what_can_not_be_written_is_told():
+    """Half a character of UTF-16, as Python reads what a terminal got wrong."""
+    with closing(Told(WHOLE)) as told:
+        (chunk,) = told.client.generate_stream("\udce9")
+        assert chunk.done
+        assert (chunk.error or "").startswith("The request can't be written as JSON: ")
+        assert not told.client.generate("Go", options={"seed": object()}).success
+        llm = LLMClient(told.config)
+        with pytest.raises(InvalidRequestError, match="can't be written as JSON"):
+            llm.generate([{"role": "user", "content": "\udce9"}])
+        assert told.asked == 0
+
+
+@pytest.mark.parametrize("key", ["s3cret\n", "s3cr\u20ac\u00e9t", "s3cret\x00"])
+def test_a_key_that_no_header_can_carry_is_not_shown(key: str):
+    with closing(Told(WHOLE)) as told:
+        told.config.key = key
+        error = told.collected().error or ""
+        assert error.startswith("key: ")
+        assert "s3cr" not in error + told.client.test_connection()[1]
+        assert told.asked == 0
+
+
+def test_a_password_in_the_address_is_sent_and_not_shown():
+    with closing(Told(WHOLE)) as told:
+        base = f"127.0.0.1:{told.upstream.port}/api/generate"
+        with OllamaClient(OllamaConfig(f"http://me:s%20cret@{base}")) as client:
+            assert client.generate("Go", stream=True).text == "one two"
+            client.config.key = "a key of its own"
+            assert client.generate("Go", stream=True).text == "one two"
+        basic, bearer = told.upstream.requests
+        assert b"\r\nAuthorization: Basic bWU6cyBjcmV0\r\n" in basic
+        assert b"\r\nHost: 127.0.0.1:" in basic
+        assert b"\r\nAuthorization: Bearer a key of its own\r\n" in bearer
+        assert b"Basic" not in bearer
+    for address in (f"me:s3cret@127.0.0.1:{free_port()}", "me:s3cret@[::1", "me:s3cret/@there"):
+        with OllamaClient(OllamaConfig(f"http://{address}/api/generate")) as client:
+            found = client.generate("Go")
+            assert not found.success
+            assert "s3cret" not in (found.error or "") + client.test_connection()[1]
+            assert "***@" in (found.error or "")
 
 
 def test_a_key_is_not_repeated_to_anybody():

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 from tests.integration.serving import Serving, free_port, serve
 
-from penstock.core.errors import GatewayError, UnavailableError, UnknownModelError
+from penstock.core.errors import (
+    GatewayError,
+    UnavailableError,
+    UnknownModelError,
+    UnsupportedParameterError,
+)
 from penstock.llm_client import LLMClient
 from penstock.ollama_client import (
     Config,
@@ -177,6 +182,13 @@ def test_a_connection_is_used_again(client: OllamaClient):
     assert client.generate("Hello", options=GREEDY).success
 
 
+def test_a_context_manager_closes_its_connections(config: OllamaConfig):
+    with OllamaClient(config) as client:
+        assert client.generate("Hello", options=GREEDY).success
+        assert len(idle(client)) == 1
+    assert idle(client) == []
+
+
 def test_leaving_the_loop_closes_the_connection(client: OllamaClient):
     for _ in client.generate_stream("Tell me a story."):
         break
@@ -249,6 +261,18 @@ def test_a_chat_as_strings(config: OllamaConfig, client: OllamaClient):
     assert len(pieces) > 3
     assert all(isinstance(piece, str) and piece for piece in pieces)
     assert llm.generate(messages, temperature=0, top_p=1.0, max_tokens=40) == "".join(pieces)
+    named = llm.generate_stream(
+        messages=messages,
+        temperature=0,
+        top_p=1.0,
+        max_tokens=40,
+        model="default",
+        tools=None,
+        tool_choice="auto",
+    )
+    assert "".join(named) == "".join(pieces)
+    with pytest.raises(UnsupportedParameterError, match="tools: "):
+        llm.generate_stream(messages, tools=[{"type": "function", "function": {"name": "f"}}])
     with pytest.raises(UnknownModelError, match="'nobody' not found"):
         llm.generate(messages, model="nobody")
     with pytest.raises(GatewayError, match="role"):

@@ -273,8 +273,15 @@ def test_leaving_stops_the_run_where_the_server_wants_that(tmp_path: Path, way: 
         assert upstream.gone.wait(5)
 
 
-def test_ctrl_c_stops_the_run(tmp_path: Path):
-    """The guide's own program for it."""
+@pytest.mark.parametrize(
+    ("program", "last"),
+    [
+        ("keyboard_interrupt", b"\n\nGeneration cancelled by user.\n"),
+        ("error_handling", b"\n\nStream interrupted by user.\n"),
+    ],
+)
+def test_ctrl_c_stops_the_run(tmp_path: Path, program: str, last: bytes):
+    """The guide's own programs for it."""
     upstream = slow()
     with (
         closing(upstream),
@@ -286,7 +293,7 @@ def test_ctrl_c_stops_the_run(tmp_path: Path):
             "PENSTOCK_URL": serving.url,
             "PENSTOCK_MODEL": "scripted",
         }
-        script = ROOT / "examples/ollama_client/keyboard_interrupt.py"
+        script = ROOT / f"examples/ollama_client/{program}.py"
         process = subprocess.Popen(
             [sys.executable, str(script)], env=environment, stdout=subprocess.PIPE
         )
@@ -297,5 +304,5 @@ def test_ctrl_c_stops_the_run(tmp_path: Path):
             process.send_signal(signal.SIGINT)
             said_last = process.stdout.read()
         assert process.returncode == 0
-        assert said_last.endswith(b"\n\nGeneration cancelled by user.\n")
+        assert said_last.endswith(last)
         assert last_of(serving) == {"type": "done", "reason": "cancelled"}

@@ -41,7 +41,7 @@ def test_everything() -> None:
     )
     assert json.encode(body(request)) == (
         b'{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true},'
-        b'"top_k":4,"logit_bias":{"5":1.0},"top_logprobs":2,"stop":["a"],"n":2,'
+        b'"top_k":4,"stop":["a"],"logit_bias":{"5":1.0},"top_logprobs":2,"n":2,'
         b'"tools":[{"type":"function","function":{"name":"f","description":"d",'
         b'"parameters":{"type":"object"},"strict":true}}],'
         b'"tool_choice":{"type":"function","function":{"name":"f"}},"parallel_tool_calls":false,'

@@ -1,5 +1,7 @@
 """The settings of `OllamaClient`: the guide's, and what the environment says."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
@@ -82,6 +84,19 @@ def test_penstocks_own_names_win(monkeypatch: pytest.MonkeyPatch):
     assert "s3cret" not in repr(found)
 
 
+def test_a_name_and_a_password_in_the_address_are_kept_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("OLLAMA_HOST", "https://me:s3cret@gpu/ollama")
+    found = Config.from_defaults().ollama
+    assert found.url == "https://me:s3cret@gpu/ollama/api/generate"
+    assert repr(found).startswith("OllamaConfig(url='https://***@gpu/ollama/api/generate', model_")
+    monkeypatch.setenv("OLLAMA_HOST", "http://me:s3cret/@gpu")
+    with pytest.raises(ConfigError) as caught:
+        Config.from_defaults()
+    assert "s3cret" not in caught.value.message
+
+
 @pytest.mark.parametrize("said", ["ftp://box", "http://", "http://box:port", "http://[::1"])
 def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch, said: str):
     monkeypatch.setenv("PENSTOCK_URL", said)
@@ -110,6 +125,19 @@ def test_shapes_by_position():
     assert ModelResponse("t", True) == ModelResponse("t", True, None, None, True)
     assert StreamChunk("t", False).error is None
     assert ModelInfo("m", 5, "now") == ModelInfo(name="m", size=5, modified="now")
+
+
+def test_arguments_by_position():
+    def names(method: Callable[..., object]) -> list[str]:
+        kinds = inspect.signature(method).parameters.values()
+        return [f"{one.name}={one.default}" for one in kinds if one.kind is not one.KEYWORD_ONLY]
+
+    asked = ["timeout=None", "options=None"]
+    prompt, model = f"prompt={inspect.Parameter.empty}", "model=None"
+    client = OllamaClient(Config().ollama)
+    assert names(client.generate) == [prompt, model, "stream=False", *asked]
+    assert names(client.generate_stream) == [prompt, model, *asked]
+    assert names(Config) == ["ollama_config=None", "search_config=None", "ui_config=None"]
 
 
 def test_the_clients_of_a_process_are_one(monkeypatch: pytest.MonkeyPatch):

@@ -22,6 +22,7 @@ from penstock.core import events as ev
 from penstock.core.errors import ConfigError, LogFullError, LogUnavailableError, UnknownStreamError
 from penstock.core.events import Seq, StreamId
 from penstock.core.messages import ImagePart, Message
+from penstock.core.ports import StreamInfo
 from penstock.core.request import Request
 from penstock.streams.journal import inspect, inspect_heads, open_log, rebuild_index
 from penstock.testing.streams import begin, clock, head, read, start, text
@@ -39,6 +40,24 @@ async def test_files_are_private(tmp_path: Path):
     assert {found[path] for path in files} == {0o600}
     assert {found[path] for path in found if path.is_dir()} == {0o700}
     assert {path.suffix for path in folder.rglob("*") if path.is_file()} >= {".seg", ".sqlite"}
+
+
+async def test_a_stream_that_leaves_memory_while_the_index_is_asked_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with journal(tmp_path) as log:
+        asked = log._archive.recent
+
+        async def slowly(owner: str | None, limit: int) -> list[StreamInfo]:
+            found = await asked(owner, limit)
+            await log._indexing.flush()
+            return found
+
+        monkeypatch.setattr(log._archive, "recent", slowly)
+        await said(log, "s", ["Once"])
+        (info,) = await log.recent(None, 9)
+        assert (info.stream, info.state) == ("s", "done")
+        assert "s" not in log._live
 
 
 async def test_one_turn_is_one_write(tmp_path: Path):

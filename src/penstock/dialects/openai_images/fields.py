@@ -5,9 +5,9 @@ The documentation's tables are checked against these.
 
 from typing import Final
 
-from penstock.dialects._openai_fields import Field
+from penstock.dialects._openai_fields import Field, Table
 
-_ASKED: Final = (
+_ASKED: Final = Table(
     Field("prompt", "honoured", "required"),
     Field("model", "honoured", "a name, an alias; absent, empty or `default`: the default model"),
     Field("n", "honoured", "1 or more, at most `[images] max_count`"),
@@ -36,7 +36,7 @@ _ASKED: Final = (
 GENERATIONS: Final = _ASKED
 """Of `POST /v1/images/generations`."""
 
-EDITS: Final = (
+EDITS: Final = Table(
     *_ASKED,
     Field("image", "honoured", "files of a form: `image`, or several `image[]`"),
     Field("images", "honoured", 'of a JSON body: `[{"image_url": …}]`; `file_id` is refused'),

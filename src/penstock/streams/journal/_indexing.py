@@ -15,7 +15,8 @@ from penstock.streams.journal.index import Index, SegmentRow, StreamRow
 from penstock.streams.journal.segments import Appender
 
 T = TypeVar("T")
-BEHIND_SECONDS: Final = 0.05
+BEHIND_SECONDS: Final = 0.25
+"""Most replies begin and end within it, and are one row written once."""
 RETRY_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 

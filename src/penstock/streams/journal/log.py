@@ -246,9 +246,11 @@ class Log:
 
     async def recent(self, owner: str | None, limit: int) -> Sequence[StreamInfo]:
         """See the port."""
+        # One that has ended may leave memory for the index while the index is asked.
+        before = [live for live in self._live.values() if live.head_logged]
         lines = {line.stream: line for line in await self._archive.recent(owner, limit)}
-        for live in self._live.values():
-            if owner is None or live.info.owner == owner:
+        for live in (*before, *self._live.values()):
+            if not live.erased and (owner is None or live.info.owner == owner):
                 lines[live.info.stream] = live.line()
         newest = sorted(lines.values(), key=lambda line: (line.created, line.stream), reverse=True)
         return newest[:limit]

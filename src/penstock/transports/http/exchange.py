@@ -1,8 +1,7 @@
 """One dialect's route: authenticate, parse, submit or find, render, answer."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Final, cast, get_args
 
 import msgspec
@@ -15,7 +14,7 @@ from penstock.core.ports import Answer, Call, Dialect, Head, OnDisconnect, Route
 from penstock.core.principals import Principal
 from penstock.core.queries import Query
 from penstock.core.request import Request
-from penstock.gateway.admission import check_dialect
+from penstock.gateway.admission import COUNTED, check_dialect
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.rendering import BEGIN, Cursor, parse_event_id
 from penstock.gateway.watching import Watch
@@ -27,15 +26,12 @@ from penstock.transports.http.streaming import (
     Heartbeat,
     Source,
     stream_reply,
-    watching,
 )
 from penstock.transports.http.visits import Visit
 
 _POLICIES: Final = get_args(OnDisconnect)
 _NOBODY: Final = Principal(id="")
 _SPACE: Final = b" "
-_COUNTED: Final = ("embed", "load_model")
-"""Questions that are work of an engine's: they count as requests of a key with limits."""
 
 
 def presented_keys(headers: Mapping[str, str], names: Sequence[str]) -> list[str]:
@@ -93,13 +89,19 @@ class Exchange:
         call = Call(self._route, visit.params, visit.query, visit.headers, body)
         asked = self._dialect.parse(call)
         if isinstance(asked, Query):
-            if asked.ignored:
-                visit.name(b"penstock-ignored", ", ".join(asked.ignored))
-            with self._allowance_named(visit, principal, asked.operation in _COUNTED):
-                found = await self._gateway.find(asked, principal)
-            await visit.answer(self._dialect.answer(found))
+            await self._find(visit, asked, principal)
         else:
             await self._generate(visit, asked, principal, after)
+
+    async def _find(self, visit: Visit, query: Query, principal: Principal) -> None:
+        if query.ignored:
+            visit.name(b"penstock-ignored", ", ".join(query.ignored))
+        try:
+            found = await self._gateway.find(query, principal)
+        finally:
+            if query.operation in COUNTED:
+                self._name_allowance(visit, principal)
+        await visit.answer(self._dialect.answer(found))
 
     async def _upload(self, visit: Visit, principal: Principal) -> None:
         """A file, which goes to the store as it comes: it may be larger than memory."""
@@ -115,11 +117,13 @@ class Exchange:
         self, visit: Visit, request: Request, principal: Principal, after: Cursor | None
     ) -> None:
         policy = _policy(visit.headers)
-        with self._allowance_named(visit, principal):
+        try:
             head = await self._gateway.submit(request, self._dialect.name, principal, policy)
+        finally:
+            self._name_allowance(visit, principal)
         # Nothing is awaited between the start of a run and its first reader: no run is orphaned by
         # a client that leaves just then.
-        with watching(self._gateway.watch(StreamId(head.stream), BEGINNING)) as watch:
+        with self._gateway.watch(StreamId(head.stream), BEGINNING) as watch:
             _name_stream(visit, head)
             if request.stream:
                 seconds = self._settings.opening_seconds
@@ -127,19 +131,13 @@ class Exchange:
             else:
                 await self._whole(visit, watch, head)
 
-    @contextmanager
-    def _allowance_named(
-        self, visit: Visit, principal: Principal, counted: bool = True
-    ) -> Iterator[None]:
+    def _name_allowance(self, visit: Visit, principal: Principal) -> None:
         """Tells a key with a limit what is left of it, refused or not; in LLMaaS' header names."""
-        try:
-            yield
-        finally:
-            left = self._gateway.entrance.allowance(principal) if counted else None
-            if left is not None:
-                visit.name(b"x-ratelimit-limit-requests", str(left.limit))
-                visit.name(b"x-ratelimit-remaining-requests", str(left.remaining))
-                visit.name(b"x-ratelimit-reset-requests", str(left.reset))
+        left = self._gateway.entrance.allowance(principal)
+        if left is not None:
+            visit.name(b"x-ratelimit-limit-requests", str(left.limit))
+            visit.name(b"x-ratelimit-remaining-requests", str(left.remaining))
+            visit.name(b"x-ratelimit-reset-requests", str(left.reset))
 
     async def _attach(self, visit: Visit, principal: Principal, last_id: str) -> None:
         """Continues a stream of this dialect after what its reader has; starts nothing."""
@@ -149,7 +147,7 @@ class Exchange:
             raise InvalidRequestError(
                 f"the stream of Last-Event-ID is one of {head.dialect}", param="Last-Event-ID"
             )
-        with watching(self._gateway.watch(StreamId(stream), BEGINNING)) as watch:
+        with self._gateway.watch(StreamId(stream), BEGINNING) as watch:
             _name_stream(visit, head)
             await self._stream(visit, watch, head, after, None)
 
@@ -164,7 +162,7 @@ class Exchange:
         if head.dialect != self._dialect.name:
             request = msgspec.structs.replace(request, form="", legacy=False, plain=False)
         head = msgspec.structs.replace(head, request=request)
-        with watching(self._gateway.watch(StreamId(head.stream), BEGINNING)) as watch:
+        with self._gateway.watch(StreamId(head.stream), BEGINNING) as watch:
             _name_stream(visit, head)
             if streamed:
                 await self._stream(visit, watch, head, after, None)
@@ -180,7 +178,9 @@ class Exchange:
     async def _stream(
         self, visit: Visit, watch: Watch, head: Head, after: Cursor | None, wait: float | None
     ) -> None:
-        request = msgspec.structs.replace(head.request, stream=True)
+        request = head.request
+        if not request.stream:
+            request = msgspec.structs.replace(request, stream=True)
         opening = self._dialect.opening(request)
         encoder = self._dialect.encoder(request)
         beat = self._settings.heartbeat_seconds

@@ -21,7 +21,6 @@ from penstock.transports.http.streaming import (
     Pump,
     native_frame,
     start_stream,
-    watching,
 )
 from penstock.transports.http.visits import Visit, number, whole_number
 from penstock.wire import json, sse
@@ -136,7 +135,7 @@ class Native:
             await visit.finish(b"")
             return
         seconds = self._settings.heartbeat_seconds
-        with watching(self._gateway.watch(stream, after)) as watch:
+        with self._gateway.watch(stream, after) as watch:
             await start_stream(visit, content_type, [])
             with Heartbeat(visit.connection, seconds, sse.HEARTBEAT_WITH_IDS) as heart:
                 take = Paced(watch.take, speed).take if speed else watch.take

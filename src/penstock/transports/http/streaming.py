@@ -7,7 +7,6 @@ makes a note for.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from itertools import groupby
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -16,7 +15,6 @@ from penstock.core.errors import from_code
 from penstock.core.events import TERMINAL, Entry, Failed, Progress, Start
 from penstock.core.ports import Encoder, FramingName, Opening, Shown
 from penstock.gateway.rendering import Cursor, event_id, render, render_after
-from penstock.gateway.watching import Watch
 from penstock.transports.http.protocol import AbortedResponseError, Connection
 from penstock.transports.http.visits import Headers, Visit
 from penstock.wire import native, ndjson, sse
@@ -148,20 +146,6 @@ class Paced:
         return group
 
 
-@contextmanager
-def watching(watch: Watch) -> Iterator[Watch]:
-    """Leaves in order at the end, or as lost when the response broke."""
-    in_order = False
-    try:
-        yield watch
-        in_order = True
-    finally:
-        if in_order:
-            watch.close()
-        else:
-            watch.lost()
-
-
 class Source(NamedTuple):
     """Where a reply's entries come from; `flow` is `None` where each has to be taken."""
 
@@ -184,9 +168,11 @@ async def stream_reply(
     """
     first: Sequence[Entry] | None = None
     if opening_seconds is not None:
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(opening_seconds):
                 first = await source.take()
+        except TimeoutError:
+            pass
     if first is not None:
         _raise_stillborn(first)
     headers: Headers = [

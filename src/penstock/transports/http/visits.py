@@ -1,10 +1,10 @@
 """One HTTP request and its answer."""
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from secrets import token_hex
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -61,7 +61,7 @@ class Visit:
         self._receive = receive
         self._send = send
         given = self.headers.get("x-request-id", "")
-        self.request_id = given if _SANE_ID.fullmatch(given) else token_hex(8)
+        self.request_id = given if _SANE_ID.fullmatch(given) else os.urandom(8).hex()
         self.extra: Headers = [(b"x-request-id", self.request_id.encode())]
 
     # ── what came ────────────────────────────────────────────────────────────────────────────────
