@@ -1,9 +1,10 @@
 """Where a server is, who asks, and what both have patience for: calls of it, as steps."""
 
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Literal, TypedDict, TypeVar, get_args
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from penstock.client._patience import Clock, Patience
 from penstock.client._refusals import refusal, silent
@@ -32,7 +33,8 @@ class Settings(TypedDict, total=False):
 
 
 class Address:
-    """`url`: scheme, host, port and any path. The settings as the clients have them.
+    """`url`: scheme, host, port and any path; a user and a password in it are sent where no key is,
+    and never shown. The settings as the clients have them.
 
     Raises `InvalidRequestError` for what is none of these.
     """
@@ -40,9 +42,11 @@ class Address:
     def __init__(self, url: str, key: Secret | str | None, settings: Settings) -> None:
         parts = _split(url)
         _check(settings)
-        self.root = f"{parts.scheme}://{parts.netloc}"
+        who, _, place = parts.netloc.rpartition("@")
+        self.root = f"{parts.scheme}://{place}"
         self.url = self.root + parts.path.rstrip("/")
         self.key = checked_key(key)
+        self._authorization = _authorization(self.key, who)
         self.timeouts = settings.get("timeouts", Timeouts())
         self.silence = settings.get("silence", 30.0)
         self.clock: Clock = time.monotonic
@@ -73,8 +77,8 @@ class Address:
     ) -> Steps[Opened]:
         """An answer whose status is 200. Raises what the server says against it."""
         sent = dict(headers)
-        if self.key is not None and url.startswith(f"{self.root}/"):
-            sent["Authorization"] = f"Bearer {self.key.reveal()}"
+        if self._authorization is not None and url.startswith(f"{self.root}/"):
+            sent["Authorization"] = self._authorization.reveal()
         if body is not None:
             sent["Content-Type"] = "application/json"
         times = self.timeouts
@@ -133,17 +137,22 @@ def checked_key(key: Secret | str | None) -> Secret | None:
     return Secret(said)
 
 
+def _authorization(key: Secret | None, who: str) -> Secret | None:
+    """Of a key, else of the user and the password in the address (RFC 7617)."""
+    if key is not None:
+        return Secret(f"Bearer {key.reveal()}")
+    return Secret(f"Basic {b64encode(unquote(who).encode()).decode()}") if who else None
+
+
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:  # of a port, or of brackets
         parts, whole = urlsplit(""), False
-    if "@" in (parts.netloc or url):
-        what = "an address holds no user and no password, they would be shown; say key=…"
-        raise InvalidRequestError(what, param="url")
     if not whole:
-        raise InvalidRequestError(f"{url!r} is no address; it looks like http://HOST:PORT")
+        said = "this" if "@" in url else repr(url)  # there may be a password in it
+        raise InvalidRequestError(f"{said} is no address; it looks like http://HOST:PORT")
     return parts
 
 

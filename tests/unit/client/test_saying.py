@@ -7,6 +7,7 @@ import pytest
 from penstock import AsyncClient, Client
 from penstock.client._address import Address
 from penstock.client.connection import Connection
+from penstock.client.steps import Open
 from penstock.core import errors
 
 CLIENTS = [Client, AsyncClient, Connection]
@@ -22,12 +23,30 @@ def test_what_is_no_address(kind: Any, url: str):
         kind(url)
 
 
-@pytest.mark.parametrize("url", ["http://me:sk-secret@host", "me:sk-secret@host", "http://a@b:c"])
+@pytest.mark.parametrize("url", ["me:sk-secret@host", "http://me:sk-secret@host:port"])
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-def test_an_address_holds_no_password(kind: Any, url: str):
-    with pytest.raises(errors.InvalidRequestError, match="no password") as caught:
+def test_a_wrong_address_does_not_show_its_password(kind: Any, url: str):
+    with pytest.raises(errors.InvalidRequestError, match="is no address") as caught:
         kind(url)
-    assert "sk-secret" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "sent"), [(None, "Basic bWU6c2s6c2VjcmV0IQ=="), ("sk-1", "Bearer sk-1")]
+)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_password_in_the_address_is_sent_and_never_shown(kind: Any, key: str | None, sent: str):
+    url = "http://me:sk:secret%21@127.0.0.1:1/v1"
+    address = Address(url, key, {})
+    step = next(address.open("GET", f"{address.v1}/models"))
+    assert isinstance(step, Open)
+    assert step.headers["Authorization"] == sent
+    elsewhere = next(address.open("GET", "http://127.0.0.2/v1/models"))
+    assert isinstance(elsewhere, Open)
+    assert "Authorization" not in elsewhere.headers
+    assert step.url == "http://127.0.0.1:1/v1/models"
+    assert repr(kind(url)) == f"{kind.__name__}('http://127.0.0.1:1/v1')"
+    assert address.url == kind(url).url
 
 
 @pytest.mark.parametrize("key", ["sk-secret\n", "sk-secret\0", "sk-secrét", "sk-secret€"])
