@@ -1,12 +1,12 @@
 """Where a server is, who asks, and what both have patience for: calls of it, as steps."""
 
 import time
-from base64 import b64encode
 from collections.abc import Mapping
 from typing import Literal, TypedDict, TypeVar, get_args
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from penstock.client._patience import Clock, Patience
+from penstock.client._proxies import basic
 from penstock.client._refusals import refusal, silent
 from penstock.client.steps import Open, Opened, SilenceError, Steps, opening, reading
 from penstock.core.errors import EngineProtocolError, GatewayError, InvalidRequestError
@@ -138,10 +138,10 @@ def checked_key(key: Secret | str | None) -> Secret | None:
 
 
 def _authorization(key: Secret | None, who: str) -> Secret | None:
-    """Of a key, else of the user and the password in the address (RFC 7617)."""
+    """Of a key, else of the user and the password in the address."""
     if key is not None:
         return Secret(f"Bearer {key.reveal()}")
-    return Secret(f"Basic {b64encode(unquote(who).encode()).decode()}") if who else None
+    return Secret(basic(who)) if who else None
 
 
 def _split(url: str) -> SplitResult:

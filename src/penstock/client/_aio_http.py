@@ -8,6 +8,7 @@ from weakref import WeakSet
 import aiohttp
 
 from penstock.client._lost import lost
+from penstock.client._proxies import proxy_of
 from penstock.client._refusals import closed
 from penstock.client.steps import (
     Open,
@@ -73,6 +74,7 @@ class AsyncHttp:
         return await step.make()
 
     async def _open(self, step: Open) -> _Answer:
+        proxy = proxy_of(step.url)
         try:
             async with asyncio.timeout(step.seconds):
                 response = await self._http.request(
@@ -82,6 +84,7 @@ class AsyncHttp:
                     data=step.body,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=step.connect),
                     allow_redirects=False,
+                    proxy=proxy.url if proxy is not None else None,
                 )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise lost(error, step.url) from RefusedConnectionError(str(error))

@@ -11,6 +11,7 @@ from typing import Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from penstock.client._chunked import Chunked
+from penstock.client._proxies import Proxy, proxy_of
 from penstock.client._refusals import closed
 from penstock.client.steps import (
     Open,
@@ -148,9 +149,13 @@ class SyncHttp:
             raise closed()
         parts = urlsplit(step.url)
         place = (parts.scheme, parts.netloc)
-        connection = self._idle_one(place) or _connected(place, step.connect)
+        proxy = proxy_of(step.url)
+        connection = self._idle_one(place) or _connected(place, proxy, step.connect)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         headers = {"Accept-Encoding": "identity", **step.headers}
+        if proxy is not None and parts.scheme == "http":
+            target = step.url
+            headers.update(proxy.headers)
         try:
             connection.sock.settimeout(max(step.seconds, _LEAST))
             connection.request(step.method, target or "/", step.body, headers)
@@ -183,13 +188,16 @@ class SyncHttp:
         return None
 
 
-def _connected(place: Place, seconds: float) -> http.client.HTTPConnection:
+def _connected(place: Place, proxy: Proxy | None, seconds: float) -> http.client.HTTPConnection:
     scheme, netloc = place
     connection: http.client.HTTPConnection
+    at = netloc if proxy is None else proxy.place
     if scheme == "https":
-        connection = http.client.HTTPSConnection(netloc, timeout=seconds)
+        connection = http.client.HTTPSConnection(at, timeout=seconds)
+        if proxy is not None:
+            connection.set_tunnel(netloc, headers=proxy.headers)
     else:
-        connection = http.client.HTTPConnection(netloc, timeout=seconds)
+        connection = http.client.HTTPConnection(at, timeout=seconds)
     url = f"{scheme}://{netloc}"
     refused = RefusedConnectionError(url)
     try:
