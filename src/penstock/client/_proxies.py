@@ -38,7 +38,7 @@ def proxy_of(url: str) -> Proxy | None:
         proxy = urlsplit(said)
         whole = proxy.scheme == "http" and proxy.hostname and proxy.port != 0
     except ValueError:  # its text may show a part of a password
-        whole = False
+        proxy, whole = urlsplit(""), False
     if not whole:
         what = f"{parts.scheme}_proxy: no address of a proxy; it looks like http://HOST:PORT"
         raise InvalidRequestError(what)
