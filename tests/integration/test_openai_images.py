@@ -302,6 +302,14 @@ async def test_a_free_form_request_gets_the_nearest_size(
     assert server.asked[0].fields["size"] == made
 
 
+async def test_a_free_form_request_leaves_a_quality_to_a_model_without_that_word(
+    server: ImagesServer, engine: Engine
+) -> None:
+    await painted(engine, ask("gpt-image-1.5", freeform=True, quality="standard"))
+    await painted(engine, ask("gpt-image-1.5", freeform=True, quality="low"))
+    assert [asked.fields.get("quality") for asked in server.asked] == [None, "low"]
+
+
 async def test_what_can_be_honoured_is_that_of_the_configured_model(server: ImagesServer) -> None:
     of = {name: engine_at(server, model=name).supports for name in ("dall-e-3", "gpt-image-2")}
     assert of["dall-e-3"] == {"size", "quality", "style"}

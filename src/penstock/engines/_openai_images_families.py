@@ -113,7 +113,8 @@ def family(model: str) -> Family:
 
 
 def fitted(request: Request, model: str, of: Family) -> ImageAsk:
-    """What is asked, where this model can make it: of a free-form request at the nearest size.
+    """What is asked, where this model can make it: of a free-form request at the nearest size, and
+    without a quality or style that it has no such word for.
 
     Raises `InvalidRequestError` or `UnsupportedParameterError` naming the field.
     """
@@ -130,9 +131,7 @@ def fitted(request: Request, model: str, of: Family) -> ImageAsk:
         raise InvalidRequestError(
             f"image: {model} takes at most {of.most_inputs} input pictures", param="image"
         )
-    _check_word("quality", asked.quality, of.qualities, model)
-    _check_word("style", asked.style, of.styles, model)
-    _check_word("input_fidelity", asked.input_fidelity, of.fidelities, model)
+    asked = _in_its_words(asked, model, of, freely=request.freeform)
     if asked.size is None or _fits(asked.size, of):
         return asked
     if request.freeform:
@@ -140,9 +139,20 @@ def fitted(request: Request, model: str, of: Family) -> ImageAsk:
     raise InvalidRequestError(f"size: {model} makes {_sizes_said(of)}", param="size")
 
 
-def _check_word(name: str, said: str | None, legal: tuple[str, ...], model: str) -> None:
-    if said is not None and legal and said not in legal:
-        raise InvalidRequestError(f"{name}: {model} knows {', '.join(legal)}", param=name)
+def _in_its_words(asked: ImageAsk, model: str, of: Family, *, freely: bool) -> ImageAsk:
+    """lollms' clients ask every model for the `standard` quality: left to a model without one."""
+    for name, legal in (
+        ("quality", of.qualities),
+        ("style", of.styles),
+        ("input_fidelity", of.fidelities),
+    ):
+        said = getattr(asked, name)
+        if said is None or not legal or said in legal:
+            continue
+        if not freely:
+            raise InvalidRequestError(f"{name}: {model} knows {', '.join(legal)}", param=name)
+        asked = msgspec.structs.replace(asked, **{name: None})
+    return asked
 
 
 def _fits(size: _Size, of: Family) -> bool:

@@ -44,9 +44,14 @@ Speed = Annotated[
     ),
 ]
 _FOLLOWED: Final = Described(
-    items=(Entry,), query={"after": After, "speed": Speed}, headers={"Last-Event-ID": After}
+    items=(Entry,),
+    query={"after": After, "speed": Speed},
+    headers={"Last-Event-ID": After},
+    also={204: None},
 )
-"""Each event's `id:` is its seq; the stream ends after `done` or `failed`."""
+"""Each event's `id:` is its seq; the stream ends after `done` or `failed`. 204: so it has, and
+`Last-Event-ID` is the last of it.
+"""
 
 
 class Native:
@@ -130,6 +135,10 @@ class Native:
         await self._gateway.head(stream, principal)
         visit.name(b"penstock-stream", stream)
         content_type = sse.CONTENT_TYPE.encode()
+        if _last_id(visit) and await self._is_read(stream, after, principal):
+            await visit.start(204, [(b"content-type", content_type)])
+            await visit.finish(b"")
+            return
         if visit.method == "HEAD":
             await start_stream(visit, content_type, [])
             await visit.finish(b"")
@@ -142,13 +151,25 @@ class Native:
                 pump = Pump(visit, native_frame, heart, abort_on_failure=False)
                 await pump.run(take, await take(), None if speed else watch.flow)
 
+    async def _is_read(self, stream: StreamId, after: Seq, principal: Principal) -> bool:
+        """Whether it has ended, and nothing comes after `after`."""
+        info = await self._gateway.info(stream, principal)
+        return info.state != "live" and after >= info.events
+
+
+def _last_id(visit: Visit) -> str:
+    """Where there is one, the reader has read before: an `EventSource` comes back after the end of
+    every answer, until one has the status 204 (HTML, "Server-sent events", introduction).
+    """
+    return visit.headers.get("last-event-id", "").strip()
+
 
 def _after(visit: Visit) -> Seq:
     """The seq that the reader already has.
 
     `Last-Event-ID` wins: a browser's EventSource repeats the address, but moves the id on.
     """
-    last_id = visit.headers.get("last-event-id", "").strip()
+    last_id = _last_id(visit)
     name = "Last-Event-ID" if last_id else "after"
     text = last_id or visit.query.get("after", "0")
     if not text:
