@@ -8,7 +8,12 @@ from penstock.client._address import Address
 from penstock.client._reading import Reading
 from penstock.client.steps import Opened, SilenceError, Sleep, Steps
 from penstock.client.steps import reading as read
-from penstock.core.errors import EngineTimeoutError, GatewayError, UnavailableError
+from penstock.core.errors import (
+    EngineTimeoutError,
+    GatewayError,
+    InvalidRequestError,
+    UnavailableError,
+)
 from penstock.core.events import (
     Entry,
     Image,
@@ -21,6 +26,9 @@ from penstock.core.events import (
 
 _SIGNS: Final = frozenset({TextDelta, ReasoningDelta, ToolCallDelta, Image, Progress})
 """What resets the token clocks. Heartbeats do not."""
+_LIVED: Final = 1.0
+"""Seconds after which a connection that still brings anything, if only heartbeats, is a good one.
+Less, and one that breaks again and again would look like one."""
 
 
 class Following:
@@ -42,6 +50,9 @@ class Following:
         self._opened: Opened | None = None
         self._quiet = 0.0
         self._spoken = after > 0
+        self._closed = False
+        self._connected_at = 0.0
+        self._ended_empty = 0
 
     def take(self) -> Steps[Sequence[Entry]]:
         """See `steps.Source`.
@@ -49,6 +60,7 @@ class Following:
         Raises `EngineTimeoutError` for an answer that stays silent, what the server says against
         reading, and the trouble of the connection once patience has ended.
         """
+        self._closed = False
         while not self._reading.finished:
             try:
                 found = yield from self._read()
@@ -57,6 +69,8 @@ class Following:
                 raise self._silence() from error
             except GatewayError as trouble:
                 self._drop()
+                if self._closed:  # by another thread or task
+                    raise
                 wait = self._patience.after(trouble)
                 if wait:
                     yield Sleep(wait)
@@ -69,6 +83,7 @@ class Following:
 
     def close(self) -> None:
         """Lets go of every connection."""
+        self._closed = True
         self._drop()
         self._let_go()
 
@@ -84,13 +99,14 @@ class Following:
         try:
             data = yield from read(opened, min(address.silence, self._left()))
         except SilenceError as error:
-            self._quiet += address.clock() - begun
-            if self._left() <= 0:
+            if self._left() <= address.silence:
                 raise
             raise UnavailableError("the connection fell silent") from error
         if not data:
-            raise UnavailableError("the stream's connection was closed")
+            raise self._over()
         found = self._reading.take(data)
+        if self._reading.trouble is None and address.clock() - self._connected_at > _LIVED:
+            self._patience.rewarded()
         if found and (type(found[-1].event) in _SIGNS or _signs(found)):
             self._quiet = 0.0
             self._spoken = True
@@ -118,10 +134,23 @@ class Following:
         except SilenceError as error:
             raise UnavailableError(f"no answer from {address.root}") from error
         self._opened = opened
-        self._quiet = 0.0
+        self._connected_at = address.clock()
         self.headers = self.headers or opened.headers
         self._let_go()
         return opened
+
+    def _over(self) -> GatewayError:
+        """The trouble of a body that came to its end, and the stream did not.
+
+        Asked for the last event that we have, a Penstock gives it. Nothing at all, and not just
+        once, is its answer for a stream that had ended earlier.
+        """
+        after = self._reading.after
+        self._ended_empty = 0 if self._reading.brought else self._ended_empty + 1
+        if self._ended_empty > 1 and after:
+            what = f"there is no event {after}: the stream ended before it"
+            return InvalidRequestError(what, param="after")
+        return UnavailableError("the stream's connection was closed")
 
     def _left(self) -> float:
         times = self._address.timeouts
