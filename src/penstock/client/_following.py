@@ -11,7 +11,6 @@ from penstock.client.steps import reading as read
 from penstock.core.errors import (
     EngineTimeoutError,
     GatewayError,
-    InvalidRequestError,
     UnavailableError,
 )
 from penstock.core.events import (
@@ -52,7 +51,6 @@ class Following:
         self._spoken = after > 0
         self._closed = False
         self._connected_at = 0.0
-        self._ended_empty = 0
 
     def take(self) -> Steps[Sequence[Entry]]:
         """See `steps.Source`.
@@ -103,7 +101,7 @@ class Following:
                 raise
             raise UnavailableError("the connection fell silent") from error
         if not data:
-            raise self._over()
+            raise UnavailableError("the stream's connection was closed")
         found = self._reading.take(data)
         if self._reading.trouble is None and address.clock() - self._connected_at > _LIVED:
             self._patience.rewarded()
@@ -138,19 +136,6 @@ class Following:
         self.headers = self.headers or opened.headers
         self._let_go()
         return opened
-
-    def _over(self) -> GatewayError:
-        """The trouble of a body that came to its end, and the stream did not.
-
-        Asked for the last event that we have, a Penstock gives it. Nothing at all, and not just
-        once, is its answer for a stream that had ended earlier.
-        """
-        after = self._reading.after
-        self._ended_empty = 0 if self._reading.brought else self._ended_empty + 1
-        if self._ended_empty > 1 and after:
-            what = f"there is no event {after}: the stream ended before it"
-            return InvalidRequestError(what, param="after")
-        return UnavailableError("the stream's connection was closed")
 
     def _left(self) -> float:
         times = self._address.timeouts

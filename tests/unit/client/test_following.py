@@ -113,12 +113,3 @@ def test_silence_of_a_connection_is_not_the_models():
     server = Server(*connections, timeouts=Timeouts(between_tokens=50), patience=60)
     assert server.read() == ENTRIES
     assert server.asked == ["after=0", "after=2", "after=1"]
-
-
-def test_nothing_is_behind_the_end():
-    server = Server([], [], timeouts=Timeouts(), patience=60)
-    with pytest.raises(errors.InvalidRequestError, match="no event 9: the stream ended") as caught:
-        server.read(after=9)
-    assert caught.value.param == "after"
-    server = Server([(0, wire(ENTRIES[2:]))], timeouts=Timeouts(), patience=60)
-    assert server.read(after=3) == []
