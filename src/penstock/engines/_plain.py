@@ -165,12 +165,12 @@ class Connection(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        broken: httptools.HttpParserError | None = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            cause = error.__context__
-            self._refuse(cause if isinstance(cause, EngineProtocolError) else None)
-            return
+            broken = error
+        # What came before it stands, however the bytes were cut.
         if self._parts:
             parts, self._parts = self._parts, []
             if self._exchange is not None:
@@ -178,6 +178,9 @@ class Connection(asyncio.Protocol):
         if self._complete and self._exchange is not None:
             self._exchange.end()
             self._exchange = None
+        if broken is not None:
+            cause = broken.__context__
+            self._refuse(cause if isinstance(cause, EngineProtocolError) else None)
 
     def _refuse(self, error: EngineProtocolError | None) -> None:
         if self._exchange is not None:
