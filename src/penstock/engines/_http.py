@@ -95,7 +95,7 @@ class Reply:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 while await self._readany():
                     pass
-        except (aiohttp.ClientError, OSError):
+        except (aiohttp.ClientError, OSError, GatewayError):
             pass  # it is closed instead
 
 
