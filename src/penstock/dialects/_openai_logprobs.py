@@ -6,12 +6,16 @@ or not; `top_logprobs` holds the likeliest tokens, and the chosen one where it i
 
 import codecs
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from penstock.core.errors import InternalError
 from penstock.core.request import Request
 from penstock.wire import json
+
+Byte = Annotated[int, Meta(ge=0, le=255)]
 
 
 class TokenScore(msgspec.Struct, frozen=True):
@@ -19,13 +23,13 @@ class TokenScore(msgspec.Struct, frozen=True):
 
     token: str
     logprob: float
-    bytes: tuple[int, ...] | None = None
+    bytes: tuple[Byte, ...] | None = None
 
 
 class TokenScores(TokenScore, frozen=True):
     """An entry of a chat completion's `logprobs.content`."""
 
-    top_logprobs: tuple[TokenScore, ...] = ()
+    top_logprobs: tuple[TokenScore, ...] | None = None
 
 
 class LegacyLogprobs(msgspec.Struct, frozen=True):
@@ -45,13 +49,11 @@ class Offsets:
         self._top = request.sampling.top_logprobs or 0
         self._characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
-    def legacy(self, arrays: Sequence[msgspec.Raw]) -> LegacyLogprobs:
+    def legacy(self, arrays: Sequence[msgspec.Raw]) -> LegacyLogprobs | None:
         """The next tokens: the arrays of one delta, or of a whole answer."""
-        found = [
-            score
-            for array in arrays
-            for score in json.decode(bytes(array), list[TokenScores], InternalError)
-        ]
+        found = [score for array in arrays for score in _scores(array)]
+        if not found:
+            return None
         return LegacyLogprobs(
             tokens=tuple(_name(score) for score in found),
             token_logprobs=tuple(score.logprob for score in found),
@@ -66,8 +68,16 @@ class Offsets:
         return at
 
     def _likeliest(self, score: TokenScores) -> dict[str, float]:
-        top = {_name(one): one.logprob for one in score.top_logprobs[: self._top]}
+        top = {_name(one): one.logprob for one in (score.top_logprobs or ())[: self._top]}
         return top | {_name(score): score.logprob}
+
+
+def _scores(array: msgspec.Raw) -> list[TokenScores]:
+    """None where the upstream's tokens have another shape: what was said is told all the same."""
+    try:
+        return json.decode(bytes(array), list[TokenScores], InternalError)
+    except InternalError:
+        return []
 
 
 def _name(score: TokenScore) -> str:

@@ -116,7 +116,10 @@ def test_offsets_are_those_of_the_characters_however_a_text_is_cut(
     whole = Offsets(request).legacy([scores(*pieces)])
     steps = Offsets(request)
     streamed = [steps.legacy([scores(piece)]) for piece in pieces]
-    assert whole.text_offset == tuple(offset for one in streamed for offset in one.text_offset)
+    assert whole is not None
+    assert whole.text_offset == tuple(
+        offset for one in streamed if one is not None for offset in one.text_offset
+    )
     for place, offset in zip(places, whole.text_offset, strict=False):
         assert offset == len(prompt) + len(data[:place].decode(errors="ignore"))
 
@@ -127,7 +130,34 @@ def test_the_chosen_token_is_among_the_likeliest_even_when_it_was_not():
         b'{"token":"c","logprob":-1.0},{"token":"d","logprob":-2.0}]}]'
     )
     request = Request(sampling=Sampling(logprobs=True, top_logprobs=2))
-    assert Offsets(request).legacy([told]).top_logprobs == ({"b": -0.1, "c": -1.0, "a": -9.0},)
+    found = Offsets(request).legacy([told])
+    assert found is not None
+    assert found.top_logprobs == ({"b": -0.1, "c": -1.0, "a": -9.0},)
+
+
+@pytest.mark.parametrize(
+    "odd", ["[1]", '[{"token":"a"}]', '[{"token":"a","logprob":-1,"bytes":[300]}]', "[]"]
+)
+def test_scores_of_another_shape_take_no_text_away(odd: str):
+    said = [
+        START,
+        ev.TextDelta(part=1, text="a", logprobs=json.raw(odd)),
+        ev.Done(reason="stop"),
+    ]
+    entries = [ev.Entry(ev.Seq(n), n, event) for n, event in enumerate(said, 1)]
+    request = parse({"prompt": "x", "logprobs": 1})
+    encoder = TEXT.encoder(request)
+    first = next(frame for entry in entries for frame in encoder.feed(entry))
+    for told in (first.data, TEXT.whole(request, fold(entries)).body):
+        (choice,) = msgspec.json.decode(told)["choices"]
+        assert (choice["text"], choice["logprobs"]) == ("a", None)
+
+
+def test_no_likeliest_tokens_may_be_null():
+    told = json.raw(b'[{"token":"a","logprob":-9.0,"top_logprobs":null}]')
+    found = Offsets(Request(sampling=Sampling(logprobs=True, top_logprobs=2))).legacy([told])
+    assert found is not None
+    assert found.top_logprobs == ({"a": -9.0},)
 
 
 def test_a_reply_without_a_beginning_is_an_error():
