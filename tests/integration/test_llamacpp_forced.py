@@ -139,9 +139,11 @@ async def test_a_schema_that_nothing_obeys_is_no_call():
     )
     tool = ToolSpec(name="a", parameters=json.raw(schema))
     async with running() as engine:
-        with pytest.raises(InvalidRequestError) as caught:
-            await answer(engine, forced("What is the weather in Paris?", tool))
-    assert caught.value.param == "tools"
+        for tools in ((tool,), (tool, WEATHER)):
+            asked = forced("What is the weather in Paris?", *tools, choice=ToolChoice(name="a"))
+            with pytest.raises(InvalidRequestError) as caught:
+                await answer(engine, asked)
+            assert caught.value.param == "tools"
 
 
 async def test_closing_it_stops_the_decoding():

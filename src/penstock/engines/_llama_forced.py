@@ -318,6 +318,11 @@ class Call:
         return False
 
 
+def call_of(request: Request) -> Call:
+    """What reads the call of a forced request: of the tool that was named, if one was."""
+    return Call(tool.name for tool in _llama_body.offered(request))
+
+
 def _not_obeyed() -> InvalidRequestError:
     return InvalidRequestError(
         "llama.cpp can't keep to the schemas of these tools: perhaps no object obeys one of them",

@@ -153,7 +153,7 @@ class Engine:
                 self._check_open()
             feed = self._begin(shelf, model, body, ticket, raw=request.raw or forced)
             held.pop_all()
-        call = _llama_forced.Call(tool.name for tool in request.tools) if forced else None
+        call = _llama_forced.call_of(request) if forced else None
         try:
             async with aclosing(self._events(feed, request, forced=forced)) as batches:
                 async for batch in batches:
