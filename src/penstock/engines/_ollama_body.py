@@ -121,7 +121,8 @@ def _base64(at: str, part: ImagePart) -> str:
 def _call(n: int, call: ToolCall) -> dict[str, object]:
     arguments: object = {}
     if call.arguments.strip():
-        arguments = json.decode(call.arguments, object, InvalidRequestError)
+        there = json.is_json(call.arguments)
+        arguments = json.decode(call.arguments, object, InvalidRequestError) if there else None
     if not isinstance(arguments, dict):
         raise InvalidRequestError(
             "the arguments of a tool call are no JSON object", param=f"messages[{n}].tool_calls"

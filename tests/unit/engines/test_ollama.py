@@ -197,8 +197,9 @@ def test_a_picture_elsewhere_is_refused() -> None:
 @pytest.mark.parametrize("arguments", ["[1]", "{"])
 def test_arguments_that_are_no_object_are_refused(arguments: str) -> None:
     call = ToolCall(id="c", name="f", arguments=arguments)
-    with pytest.raises(InvalidRequestError):
+    with pytest.raises(InvalidRequestError) as caught:
         body(Request(messages=(Message(role="assistant", tool_calls=(call,)),)))
+    assert (caught.value.param or "").endswith("tool_calls")
 
 
 async def test_what_is_sent() -> None:
