@@ -30,6 +30,10 @@ _CLASS_OR_ESCAPE: Final = re.compile(r"\[(?:[^\]\\]|\\.)*\]|\\.", re.DOTALL)
 _SHORTHANDS: Final = {"d": "0-9", "w": "A-Za-z0-9_"}
 _LONGEST_PATTERN: Final = 1_000
 _DEEPEST_PATTERN: Final = 20
+_LOOKED_AT: Final = re.compile(rb'"pattern"|"max(?:Length|Items)"|\\')
+"""What may have to be changed or refused in a schema; a backslash may hide either."""
+_BOUNDS: Final = (("minLength", "maxLength"), ("minItems", "maxItems"))
+_FROM_TO: Final = re.compile(r"\{\s*([0-9]+)\s*,\s*([0-9]+)\s*\}")
 _NO_SCHEMAS: Final = frozenset({"const", "default", "enum", "examples"})
 
 
@@ -133,14 +137,43 @@ def _format(wanted: ReplyFormat | None) -> ReplyFormat | None:
 
 
 def _obeyed(schema: Raw | UnsetType, at: str, *, strict: bool) -> Raw | UnsetType:
-    if schema is UNSET or b'"pattern"' not in bytes(schema):
+    if schema is UNSET or not _LOOKED_AT.search(bytes(schema)):
         return schema
     try:
         value = json.decode(bytes(schema), object, InvalidRequestError)
+        _check_bounds(value, at)
         found = _patterns(value, at, strict=strict)
     except RecursionError as error:
         raise InvalidRequestError("this schema is nested too deeply", param=at) from error
     return schema if found is value else json.raw(json.encode(found))
+
+
+def _check_bounds(value: object, at: str) -> None:
+    """Raises `InvalidRequestError` for a length that is to be at least more than at most.
+
+    llama.cpp counts from the one to the other, and takes all memory that there is. Looked for in
+    everything that a `$ref` could lead to.
+    """
+    if isinstance(value, list):
+        for n, item in enumerate(value):
+            _check_bounds(item, f"{at}[{n}]")
+    if not isinstance(value, Mapping):
+        return
+    for least, most in _BOUNDS:
+        low, high = value.get(least), value.get(most)
+        if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+            raise InvalidRequestError(f"{least} is more than {most}", param=f"{at}.{least}")
+    for name, inner in value.items():
+        if name != "pattern" or not isinstance(inner, str):
+            _check_bounds(inner, f"{at}.{name}")
+        elif any(_number(low) > _number(high) for low, high in _FROM_TO.findall(inner)):
+            raise InvalidRequestError("it repeats at least more than at most", param=f"{at}.{name}")
+
+
+def _number(digits: str) -> tuple[int, str]:
+    """Sorts as the number does, however long it is."""
+    digits = digits.lstrip("0")
+    return len(digits), digits
 
 
 def _patterns(schema: object, at: str, *, strict: bool) -> object:

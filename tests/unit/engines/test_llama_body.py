@@ -72,6 +72,42 @@ def test_tools_and_a_format_at_once_are_refused() -> None:
     sent(msgspec.structs.replace(request, tool_choice=ToolChoice(mode="none")))
 
 
+ENDLESS = [
+    '{"type":"string","minLength":5,"maxLength":3}',
+    '{"minLength":5,"max\\u004cength":3.5}',
+    '{"type":"array","items":{"type":"integer"},"minItems":5,"maxItems":3}',
+    '{"type":"string","pattern":"^a{5,3}$"}',
+    '{"type":"string","patt\\u0065rn":"^(ab){5, 03}$"}',
+    '{"properties":{"default":{"minLength":5,"maxLength":3}}}',
+    '{"anyOf":[{"type":"null"},{"$ref":"#/default"}],"default":{"minLength":5,"maxLength":3}}',
+    '{"pattern":"^a{%s,1}$"}' % ("9" * 5000),
+]
+
+
+@pytest.mark.parametrize("endless", ENDLESS)
+def test_lengths_that_llama_cpp_would_count_for_ever_are_refused(endless: str) -> None:
+    """Each of these took all memory of the machine."""
+    inner = json.raw(f'{{"type":"object","properties":{{"a":{endless}}}}}')
+    wanted = ReplyFormat(kind="json_schema", schema=inner)
+    for request, param in (
+        (Request(messages=HELLO, reply_format=wanted), "response_format.json_schema.schema."),
+        (Request(messages=HELLO, tools=(ToolSpec(name="f", parameters=inner),)), "tools[0]."),
+    ):
+        with pytest.raises(InvalidRequestError) as caught:
+            sent(request)
+        assert (caught.value.param or "").startswith(param)
+    with pytest.raises(InvalidRequestError):
+        _llama_body.raw(Request(messages=HELLO, raw=True, reply_format=wanted), None)
+
+
+def test_lengths_that_can_be_are_not() -> None:
+    schema = json.raw(
+        '{"type":"object","properties":{"minLength":{"type":"integer"},"maxLength":{"type":"null"},'
+        '"a":{"minLength":3,"maxLength":3,"pattern":"^a{3,5}b{0,10}$"}}}'
+    )
+    assert sent(Request(messages=HELLO, tools=(ToolSpec(name="f", parameters=schema),)))["tools"]
+
+
 def test_tools_and_log_probabilities_at_once_are_refused() -> None:
     request = Request(messages=HELLO, tools=(ToolSpec(name="a"),), sampling=Sampling(logprobs=True))
     with pytest.raises(UnsupportedParameterError) as caught:
