@@ -134,7 +134,7 @@ async def test_what_an_object_needs_beside_its_properties_is_written(schema: str
 
 async def test_a_schema_that_nothing_obeys_is_no_call():
     schema = (
-        '{"type":"object","properties":{"a":{"type":"string","minLength":5,"maxLength":3}},'
+        '{"type":"object","properties":{"a":{"type":"integer","minimum":5,"maximum":3}},'
         '"required":["a"]}'
     )
     tool = ToolSpec(name="a", parameters=json.raw(schema))

@@ -266,7 +266,9 @@ class Call:
                     found += self._read(text)
                 case ReasoningDelta():
                     pass
-                case Done(reason="stop") if self._whole:
+                case Done(reason="stop"):
+                    if not self._whole:
+                        raise _not_obeyed()
                     found.append(Done(reason="tool_calls"))
                 case _:
                     found.append(event)
