@@ -139,7 +139,7 @@ def test_the_chosen_token_is_among_the_likeliest_even_when_it_was_not():
     "odd", ["[1]", '[{"token":"a"}]', '[{"token":"a","logprob":-1,"bytes":[300]}]', "[]"]
 )
 def test_scores_of_another_shape_take_no_text_away(odd: str):
-    said = [
+    said: list[ev.Event] = [
         START,
         ev.TextDelta(part=1, text="a", logprobs=json.raw(odd)),
         ev.Done(reason="stop"),
