@@ -179,7 +179,8 @@ class Sessions:
                     with suppress(SessionBusyError):
                         return await self._try(session, stream, said)
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(line.freed.wait(), _LOOK_SECONDS)
+                        async with asyncio.timeout(_LOOK_SECONDS):
+                            await line.freed.wait()
         except TimeoutError:
             raise SessionBusyError(
                 "the answer before this message took too long", retry_after=1.0
