@@ -26,6 +26,7 @@ WEATHER = {
         },
     },
 }
+CALLING = {"tool_choice": "required", "temperature": 0}
 KEYS = '[security]\nallowed_api_keys = ["key-of-anna", "key-of-bert"]\n'
 
 
@@ -160,6 +161,23 @@ def test_tools_in_a_session(anna: Client):
     refused = anna.http.post("/chat/session", json=body)
     assert refused.status_code == 422
     assert refused.json()["detail"][0]["loc"] == ["body", "tool_results", 0, "tool_call_id"]
+
+
+def test_a_call_that_was_cut_does_not_end_its_session(anna: Client):
+    """An answer's room may end within a call; its arguments are then no JSON."""
+    for n in range(8, 24):
+        session = f"cut {n}"
+        told = anna.say(session, "What is the weather?", tools=[WEATHER], max_tokens=n, **CALLING)
+        calls = told.json().get("tool_calls", [])
+        if calls and isinstance(calls[0]["arguments"], str):
+            break
+    else:
+        raise AssertionError("no call was cut")
+    result = {"tool_call_id": calls[0]["id"], "content": "these arguments are no JSON"}
+    body = {"session_id": session, "tool_results": [result], "tools": [WEATHER]}
+    assert anna.http.post("/chat/session", json=body).status_code == 200
+    assert anna.say(session, "Never mind. Hello!").status_code == 200
+    assert anna.history(session)[2]["tool_calls"] == calls
 
 
 def test_tools_without_a_session(anna: Client):

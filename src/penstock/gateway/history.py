@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from penstock.core.errors import InvalidRequestError
 from penstock.core.folding import Reply, as_message
-from penstock.core.messages import Message, say
+from penstock.core.messages import Message, ToolCall, say
 from penstock.core.ports import StreamState
 from penstock.core.sessions import Turn
+from penstock.wire import json
 
 LONGEST_TITLE: Final = 60
 
@@ -68,7 +69,18 @@ def spoken(turn: Turn) -> list[Message]:
     """A turn's messages. What a model thought is for that turn only."""
     if turn.reply is None:
         return list(turn.said)
-    return [*turn.said, replace(turn.reply, reasoning=None)]
+    calls = tuple(_readable(call) for call in turn.reply.tool_calls)
+    return [*turn.said, replace(turn.reply, tool_calls=calls, reasoning=None)]
+
+
+def _readable(call: ToolCall) -> ToolCall:
+    """With an object for arguments. What a model wrote instead, or was cut in, is put into one: a
+    template that can't read it would refuse this conversation for ever.
+    """
+    text = call.arguments.strip() or "{}"
+    if not (text.startswith("{") and json.is_json(text)):
+        text = json.encode({"raw": call.arguments}).decode()
+    return replace(call, arguments=text)
 
 
 def _paired(messages: Sequence[Message]) -> list[Message]:

@@ -45,6 +45,21 @@ def test_a_call_without_its_result_is_left_out():
     assert RESULT not in history.prompt(stray, (RESULT,))
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('{"city": "Paris"}', '{"city": "Paris"}'),
+        ('{"city": "Pa', '{"raw":"{\\"city\\": \\"Pa"}'),
+        ("[1]", '{"raw":"[1]"}'),
+        (" ", "{}"),
+    ],
+)
+def test_arguments_that_no_template_could_read_are_told_in_an_object(said: str, told: str):
+    reply = Message(role="assistant", tool_calls=(ToolCall(id="c1", name="now", arguments=said),))
+    called = history.prompt([turn(1, say("user", "A"), reply)], (RESULT,))[1]
+    assert called.tool_calls == (ToolCall(id="c1", name="now", arguments=told),)
+
+
 def test_calls_and_their_results_are_dropped_together():
     turns = [
         turn(1, say("user", "A"), say("assistant", "B")),
