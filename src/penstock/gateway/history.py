@@ -88,7 +88,7 @@ def _paired(messages: Sequence[Message]) -> list[Message]:
     for n, message in enumerate(messages):
         if message.role == "tool":
             if message.tool_call_id in _open_calls(found):
-                found.append(message)
+                _add_result(found, message)
         elif message.tool_calls:
             answered = _results_after(messages, n)
             calls = tuple(call for call in message.tool_calls if call.id in answered)
@@ -97,6 +97,15 @@ def _paired(messages: Sequence[Message]) -> list[Message]:
         else:
             found.append(message)
     return found
+
+
+def _add_result(messages: list[Message], result: Message) -> None:
+    """Of a call whose result was sent again, because it was never answered, the last one counts."""
+    n = len(messages)
+    while messages[n - 1].role == "tool":
+        n -= 1
+    others = [told for told in messages[n:] if told.tool_call_id != result.tool_call_id]
+    messages[n:] = [*others, result]
 
 
 def _open_calls(messages: Sequence[Message]) -> set[str]:
@@ -127,9 +136,10 @@ def _joined(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def check_results(turns: Sequence[Turn], said: Sequence[Message]) -> None:
-    """Raises `InvalidRequestError` for a tool's result whose call the last answer did not make."""
-    reply = turns[-1].reply if turns else None
-    known = {call.id for call in reply.tool_calls} if reply is not None else set()
+    """Raises `InvalidRequestError` for a tool's result whose call the last answer did not make, and
+    for a second result of one call.
+    """
+    known: set[str | None] = {call.id for call in _last_calls(turns)}
     results = [message for message in said if message.role == "tool"]
     for n, message in enumerate(results):
         if message.tool_call_id not in known:
@@ -137,6 +147,17 @@ def check_results(turns: Sequence[Turn], said: Sequence[Message]) -> None:
                 f"tool_results[{n}].tool_call_id: the last answer made no such call",
                 param=f"tool_results[{n}].tool_call_id",
             )
+        known.remove(message.tool_call_id)
+
+
+def _last_calls(turns: Sequence[Turn]) -> tuple[ToolCall, ...]:
+    """The calls that results may be sent for: also again, when nothing was answered to them."""
+    for turn in reversed(turns):
+        if turn.reply is not None:
+            return turn.reply.tool_calls
+        if not _has_results(turn.said):
+            break
+    return ()
 
 
 def outcome(reply: Reply) -> tuple[StreamState, Message | None, str | None]:

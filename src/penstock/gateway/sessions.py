@@ -102,14 +102,16 @@ class Sessions:
             new = self._new(name, owner, system, said, request)
         else:
             new = replace(known, turns=())
-        check_results(known.turns if known is not None else (), said)
+        if not _runs(known):
+            check_results(known.turns if known is not None else (), said)
         fitted = await self._fitted(known or new, said, attempts)
         begun = False
         try:
             n = await self._claim(new, head.stream, said, known=known is not None)
             if not _is_next(known, n):
-                newest = await self.store.get(owner, name)
-                fitted = await self._fitted(_before(newest or new, n), said, attempts)
+                newest = _before(await self.store.get(owner, name) or new, n)
+                check_results(newest.turns, said)
+                fitted = await self._fitted(newest, said, attempts)
             head = replace(head, request=fitted[0].request)
             create(head)
             begun = True
@@ -299,14 +301,16 @@ def _remembering(request: Request, known: Session | None) -> Request:
     return replace(request, model=request.model or known.model, messages=messages, own_system=True)
 
 
+def _runs(session: Session | None) -> bool:
+    """Whether a turn runs. What its answer will call is not known yet."""
+    return session is not None and bool(session.turns) and session.turns[-1].state == "live"
+
+
 def _is_next(known: Session | None, n: int) -> bool:
     """Whether nothing happened in the session since `known` was read."""
     if known is None:
         return n == 1
-    if not known.turns:
-        return False
-    last = known.turns[-1]
-    return last.state != "live" and n == last.n + 1
+    return bool(known.turns) and not _runs(known) and n == known.turns[-1].n + 1
 
 
 def _before(session: Session, n: int) -> Session:

@@ -82,6 +82,23 @@ def test_results_of_calls_that_were_not_made_are_refused():
         assert caught.value.param == "tool_results[0].tool_call_id"
 
 
+def test_results_may_be_sent_again_until_they_are_answered():
+    again = Message(role="tool", parts=(TextPart("one"),), tool_call_id="c1")
+    turns = [turn(1, say("user", "A"), CALLED), turn(2, RESULT, None, "failed")]
+    history.check_results(turns, (again,))
+    assert history.prompt(turns, (again,)) == (say("user", "A"), CALLED, again)
+    between = [*turns, turn(3, say("user", "B"), None, "failed")]
+    for later in (between, [*turns, turn(3, again, say("assistant", "C"), "failed")]):
+        with pytest.raises(InvalidRequestError):
+            history.check_results(later, (again,))
+
+
+def test_a_call_has_one_result():
+    with pytest.raises(InvalidRequestError) as caught:
+        history.check_results([turn(1, say("user", "A"), CALLED)], (RESULT, RESULT))
+    assert caught.value.param == "tool_results[1].tool_call_id"
+
+
 @pytest.mark.parametrize(
     ("text", "title"),
     [

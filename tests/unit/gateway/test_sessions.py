@@ -1,7 +1,7 @@
 """Sessions in a real gateway, over the real store and the memory log."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from penstock.config.schema import Sessions as Settings
 from penstock.core.cards import ModelCard
 from penstock.core.errors import (
     EngineError,
+    GatewayError,
     InvalidRequestError,
     OverloadedError,
     SessionBusyError,
@@ -29,6 +30,8 @@ from penstock.core.sessions import Session
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.sessions import DEFAULT_SYSTEM
 from penstock.stores.sessions import Store
+
+RESULT = Message(role="tool", parts=(TextPart("noon"),), tool_call_id="c1")
 
 
 async def echo(request: Request) -> AsyncIterator[Sequence[Event]]:
@@ -252,16 +255,70 @@ async def test_calls_stay_with_their_results(tmp_path: Path):
 
     engine = Calling()
     engine._script = call
-    result = Message(role="tool", parts=(TextPart("noon"),), tool_call_id="c1")
     async with chatting(tmp_path, engine) as made:
         for _ in range(6):
             await say_in(made, "a", say("user", "When? " * 10))
-            await say_in(made, "a", result)
+            await say_in(made, "a", RESULT)
         for request in engine.asked:
             roles = [message.role for message in request.messages]
             assert roles.count("tool") == sum(len(m.tool_calls) for m in request.messages)
             if request.messages[-1].role == "tool":
                 assert roles[-3:] == ["user", "assistant", "tool"]
+
+
+async def test_results_that_come_twice_find_the_session_busy(tmp_path: Path):
+    """And not "no such call": the answer to the first ones is not there yet."""
+    going = asyncio.Event()
+
+    async def call(request: Request) -> AsyncIterator[Sequence[Event]]:
+        if request.messages[-1].role == "tool":
+            await going.wait()
+            yield [TextDelta(part=0, text="noon"), Done(reason="stop")]
+        else:
+            yield [ToolCallDelta(part=0, call="c1", name="now", arguments="{}")]
+            yield [Done(reason="tool_calls")]
+
+    config = Config(streams=Streams(log="memory"), sessions=Settings(busy="queue", max_waiting=1))
+    for name, settings in (("refuse", None), ("queue", config)):
+        async with chatting(tmp_path, Scripted(call), settings) as made:
+            await say_in(made, name, say("user", "When?"))
+            head = await submit(made, ask(messages=(RESULT,), session=name))
+            async with asyncio.TaskGroup() as group:
+                again = submit(made, ask(messages=(RESULT,), session=name))
+                second = group.create_task(caught(again))
+                await asyncio.sleep(0.1)
+                going.set()
+                await read(made, head)
+            expected = SessionBusyError if settings is None else InvalidRequestError
+            assert isinstance(second.result(), expected)
+            assert [turn.state for turn in (await get(made, name)).turns] == ["done", "done"]
+        going.clear()
+
+
+async def caught(work: Awaitable[object]) -> GatewayError | None:
+    try:
+        await work
+    except GatewayError as error:
+        return error
+    return None
+
+
+async def test_results_may_be_sent_again_after_a_failure(tmp_path: Path):
+    async def call(request: Request) -> AsyncIterator[Sequence[Event]]:
+        if request.messages[-1].role != "tool":
+            yield [ToolCallDelta(part=0, call="c1", name="now", arguments="{}")]
+            yield [Done(reason="tool_calls")]
+        elif len(engine.asked) < 3:
+            raise EngineError("it broke")
+        else:
+            yield [TextDelta(part=0, text="noon"), Done(reason="stop")]
+
+    engine = Scripted(call)
+    async with chatting(tmp_path, engine) as made:
+        await say_in(made, "a", say("user", "When?"))
+        assert await say_in(made, "a", RESULT) == ""
+        assert await say_in(made, "a", RESULT) == "noon"
+        assert [m.role for m in engine.asked[2].messages[1:]] == ["user", "assistant", "tool"]
 
 
 async def test_a_waiting_message_gets_its_turn(tmp_path: Path):
