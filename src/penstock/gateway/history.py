@@ -163,8 +163,8 @@ def _last_calls(turns: Sequence[Turn]) -> tuple[ToolCall, ...]:
 def outcome(reply: Reply) -> tuple[StreamState, Message | None, str | None]:
     """How a turn ended: its state, what was answered as far as it got, and why it broke.
 
-    The calls of an answer that was cut may be cut themselves and nobody was told of them, so they
-    are not kept.
+    What the model thought is not kept: no later turn is told it. Nor are the calls of an answer
+    that was cut: they may be cut themselves, and nobody was told of them.
     """
     first = reply.first
     state: StreamState = "done"
@@ -172,7 +172,7 @@ def outcome(reply: Reply) -> tuple[StreamState, Message | None, str | None]:
         state = "interrupted" if reply.failed.code == "interrupted" else "failed"
     elif first.reason == "cancelled":
         state = "cancelled"
-    message = as_message(first)
+    message = replace(as_message(first), reasoning=None)
     if state != "done":
         message = replace(message, tool_calls=())
     said = bool(message.parts or message.tool_calls)

@@ -123,7 +123,7 @@ def test_outcomes():
     state, message, error = history.outcome(reply("tool_calls", text="Hm."))
     assert (state, error) == ("done", None)
     assert message is not None
-    assert (message.text, message.tool_calls, message.reasoning) == ("Hm.", (CALL,), "hm")
+    assert (message.text, message.tool_calls, message.reasoning) == ("Hm.", (CALL,), None)
     state, message, error = history.outcome(reply("cancelled", text="Hm."))
     assert state == "cancelled"
     assert message is not None
