@@ -242,9 +242,13 @@ def test_refusals_name_the_field(anna: Client):
     answer = anna.http.post("/chat", json={"messages": [{"role": "user", "content": None}]})
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body", "messages", 0, "content"]
+    answer = anna.http.post("/chat", json=[])
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body"]
     answer = anna.say("", "Hi")
     assert answer.json()["detail"][0]["loc"] == ["body", "session_id"]
-    assert anna.say("x" * 300, "Hi").status_code == 422
+    for session in ("x" * 300, "history", "stream", "/mine", "mine/history"):
+        assert anna.say(session, "Hi").status_code == 422
     assert anna.say("new", "Hi", model="nothing").status_code == 404
     assert anna.http.get("/chat/session/new/history").status_code == 404
 
