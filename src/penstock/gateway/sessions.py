@@ -98,10 +98,9 @@ class Sessions:
         known = await self._current(owner, name)
         head, attempts = await prepare(_remembering(request, known))
         system, said = split(attempts[0].request.messages)
-        if known is None:
-            new = self._new(name, owner, system, said, request)
-        else:
-            new = replace(known, turns=())
+        new = self._new(name, owner, system, said, request)
+        if known is not None:  # It may be dropped while this message waits.
+            new = replace(new, system=known.system, model=known.model)
         if not _runs(known):
             check_results(known.turns if known is not None else (), said)
         fitted = await self._fitted(known or new, said, attempts)

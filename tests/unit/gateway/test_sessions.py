@@ -344,6 +344,26 @@ async def test_a_waiting_message_gets_its_turn(tmp_path: Path):
         assert len(engine.asked[1].messages) == 4
 
 
+async def test_a_session_that_is_dropped_while_a_message_waits_begins_anew(tmp_path: Path):
+    async def slow(request: Request) -> AsyncIterator[Sequence[Event]]:
+        yield [TextDelta(part=0, text="a")]
+        if len(engine.asked) == 1:
+            await asyncio.Event().wait()
+        yield [Done(reason="stop")]
+
+    engine = Scripted(slow)
+    config = Config(streams=Streams(log="memory"), sessions=Settings(busy="queue"))
+    async with chatting(tmp_path, engine, config) as made, asyncio.TaskGroup() as group:
+        await submit(made, ask(messages=(say("user", "A secret"),), session="a"))
+        second = group.create_task(say_in(made, "a", say("user", "Something else")))
+        await asyncio.sleep(0.1)
+        await made.find(Query("drop_session", "a", SessionAsk("a")), LOCAL)
+        assert await second == "a"
+        session = await get(made, "a")
+        assert (session.title, len(session.turns)) == ("Something else", 1)
+        assert "secret" not in str(engine.asked[1].messages)
+
+
 async def test_who_stops_waiting_leaves_nothing_behind(tmp_path: Path):
     async def endless(request: Request) -> AsyncIterator[Sequence[Event]]:
         yield [TextDelta(part=0, text="a")]
