@@ -459,6 +459,16 @@ def recorded(folder: Path, lines: list[dict[str, object]]) -> str:
     return f'[bindings.tape]\nengine = "replay"\npath = "{path}"\nbatch = 4\ninterval_ms = 10\n'
 
 
+def test_the_page_is_told_of_an_error_without_words(tmp_path: Path):
+    said_: list[dict[str, object]] = [{"type": "text", "part": 0, "text": "so f"}]
+    end: dict[str, object] = {"type": "failed", "code": "engine_failed", "message": ""}
+    with serve(tmp_path, recorded(tmp_path, [*said_, end])) as serving:
+        body = {"messages": [{"role": "user", "content": "Go"}]}
+        heard = Heard()
+        page_reads(socket_reads(serving.port, "/api/llm/chat/stream", body), heard)
+    assert (heard.text, heard.completed, heard.errors) == ("so f", 0, ["engine_failed"])
+
+
 @pytest.mark.parametrize("ending", ["done", "failed"])
 def test_the_pages_reader_loses_nothing(tmp_path: Path, ending: str):
     """Long pieces, many pieces a batch, characters of every length; whole events in every read."""
