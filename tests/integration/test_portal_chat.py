@@ -264,6 +264,10 @@ def test_a_small_context_keeps_the_newest_turns(tmp_path: Path):
         refused = client.say("long", "word " * 2000)
         assert refused.status_code == 400, refused.text
         assert client.say("long", "What is 2 plus 3?").status_code == 200
+        long: dict[str, object] = {"messages": [{"role": "user", "content": "word " * 2000}]}
+        refused = client.http.post("/chat", json=long)
+        assert refused.status_code == 400, refused.text
+        assert isinstance(refused.json()["detail"], str)
 
 
 # ── paced recordings ─────────────────────────────────────────────────────────────────────────────

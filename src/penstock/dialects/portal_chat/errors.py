@@ -54,6 +54,6 @@ def error_answer(error: GatewayError) -> Answer:
 
 
 def _is_malformed(error: GatewayError) -> bool:
-    if not isinstance(error, InvalidRequestError) or isinstance(error, _PLAIN):
+    if not isinstance(error, InvalidRequestError) or isinstance(error, _PLAIN) or error.ran:
         return False
     return error.param is not None or error.message.startswith(_OF_A_BODY)
