@@ -50,6 +50,21 @@ class _Span(click.ParamType[int]):
         return span
 
 
+class _Pattern(click.ParamType[str]):
+    """A name, perhaps with `*`, `?` and `[…]`. Bytes of no encoding come as surrogates."""
+
+    name = "pattern"
+
+    @override
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        text = str(value)
+        if not text.strip() or not text.isprintable():
+            self.fail(f"{value!r} is no name and no pattern of one", param, ctx)
+        return text
+
+
 @click.group()
 def keys() -> None:
     """Make, list and revoke API keys.
@@ -67,8 +82,16 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("name")
-@click.option("--models", multiple=True, metavar="PATTERN", help="Only models like 'llama*'.")
-@click.option("--dialects", multiple=True, metavar="PATTERN", help="Only dialects like 'openai_*'.")
+@click.option(
+    "--models", type=_Pattern(), multiple=True, metavar="PATTERN", help="Only models like 'llama*'."
+)
+@click.option(
+    "--dialects",
+    type=_Pattern(),
+    multiple=True,
+    metavar="PATTERN",
+    help="Only dialects like 'openai_*'.",
+)
 @click.option("--expires", type=_Span(), metavar="SPAN", help="How long it counts: 30d, 12h …")
 @click.option("--requests-per-minute", type=_COUNT, metavar="N", help="More is 429.")
 @click.option("--concurrent", type=_COUNT, metavar="N", help="Runs at a time.")
@@ -161,7 +184,8 @@ def revoke(*, name_or_id: str, config: Path | None, as_json: bool) -> None:
 
 async def _revoke(config: Path | None, name_or_id: str, *, as_json: bool) -> int:
     async with _store(config) as store:
-        record = await store.revoke(name_or_id, _now())
+        # Names and ids are ASCII, and a database may not even be asked for bytes of no encoding.
+        record = await store.revoke(name_or_id, _now()) if name_or_id.isascii() else None
     if record is None:
         raise NotFoundError(f"no key {name_or_id!r}; `penstock keys list` lists them")
     if as_json:

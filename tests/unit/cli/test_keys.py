@@ -58,6 +58,8 @@ def test_a_listing_shows_what_every_key_may(monkeypatch: pytest.MonkeyPatch):
         (("--requests-per-minute", str(10**30)), "2147483647"),
         (("--concurrent", str(2**31)), "2147483647"),
         (("--concurrent", "0"), "1<=x"),
+        (("--models", "a*", "--models", ""), "no pattern"),
+        (("--dialects", "\udcff*"), "no pattern"),
     ],
 )
 def test_what_no_key_can_have_is_refused_before_it_is_made(words: tuple[str, ...], told: str):
@@ -68,6 +70,7 @@ def test_what_no_key_can_have_is_refused_before_it_is_made(words: tuple[str, ...
 def test_names():
     for name in ("key-1", "two words", "line\n", "x" * 65, ""):
         assert "NAME" in call("create", name, status=1).stderr
-    assert "no key 'nobody'" in call("revoke", "nobody", status=1).stderr
+    for name in ("nobody", "\udcff", ""):
+        assert f"no key {name!r}" in call("revoke", name, status=1).stderr
     call("create", "anna")
     assert "another name" in call("create", "anna", status=1).stderr
