@@ -282,12 +282,14 @@ class Sessions:
         self, owner: str, name: str, cancel: Callable[[StreamId], Awaitable[bool]]
     ) -> bool:
         session = await self.store.get(owner, name)
+        # Before the run is stopped: a message that waits for its end must begin a session anew,
+        # instead of a turn that is dropped under it.
+        dropped = await self.store.drop(owner, name)
+        self._freed(owner, name)
         for turn in session.turns if session is not None else ():
             if turn.state == "live":
                 with suppress(UnknownStreamError):
                     await cancel(StreamId(turn.stream))
-        dropped = await self.store.drop(owner, name)
-        self._freed(owner, name)
         return dropped
 
 
