@@ -179,8 +179,10 @@ class Sessions:
                     line.freed.clear()
                     with suppress(SessionBusyError):
                         return await self._try(session, stream, said)
+                    # No `wait_for`: Python 3.11's may lose the cancellation of a client that left.
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(line.freed.wait(), _LOOK_SECONDS)
+                        async with asyncio.timeout(_LOOK_SECONDS):
+                            await line.freed.wait()
         except TimeoutError:
             raise SessionBusyError(
                 "the answer before this message took too long", retry_after=1.0

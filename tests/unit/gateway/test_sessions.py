@@ -381,6 +381,19 @@ async def test_who_stops_waiting_leaves_nothing_behind(tmp_path: Path):
         assert (turn.state, turn.reply) == ("cancelled", say("assistant", "a"))
 
 
+async def test_who_leaves_just_when_a_turn_ends_has_left(tmp_path: Path):
+    """Python 3.11's `wait_for` forgets a cancellation that comes with what it waits for."""
+    config = Config(streams=Streams(log="memory"), sessions=Settings(busy="queue"))
+    async with chatting(tmp_path, Scripted(forever), config) as made:
+        await submit(made, ask(session="a"))
+        waiting = asyncio.ensure_future(submit(made, ask(session="a")))
+        await asyncio.sleep(0.1)
+        made._sessions._freed(LOCAL.id, "a")
+        waiting.cancel()
+        await asyncio.wait([waiting], timeout=5)
+        assert waiting.cancelled()
+
+
 async def test_room_is_asked_for_again_when_a_turn_begins(tmp_path: Path):
     """Between the first look and the beginning lies the store: many may come in meanwhile."""
     config = Config(streams=Streams(log="memory"), server=Server(max_runs=2))
