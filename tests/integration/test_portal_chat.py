@@ -13,6 +13,7 @@ import httpx2 as httpx
 import pytest
 from tests.integration.portal import OPEN, Client, Heard, events, page_reads, said, socket_reads
 from tests.integration.serving import Serving, serve, start
+from tests.postgres import empty, serving_postgres
 
 WEATHER = {
     "type": "function",
@@ -452,6 +453,27 @@ def test_two_servers_on_one_store(tmp_path: Path):
         assert statuses.count(200) >= 1
         assert set(statuses) <= {200, 409}
         assert len(here.history("race")) == 1 + 2 * statuses.count(200)
+
+
+@pytest.mark.services
+def test_a_conversation_in_postgresql(tmp_path: Path):
+    with serving_postgres() as url:
+        empty(url)
+        config = tape(tmp_path, pieces=400, more=f'[stores]\nurl = "{url}"\n')
+        serving = start(tmp_path, config)
+        try:
+            begun = Begun(Client(serving.url), "kept", "What was cut?")
+        finally:
+            serving.kill()
+        begun.wait()
+        with serve(tmp_path, config) as serving:
+            client = Client(serving.url)
+            assert client.say("kept", "Go on\u0000\u2028").status_code == 200
+            assert client.http.delete("/chat/session/other").json()["ok"] is True
+            found = [(m["role"], m.get("state")) for m in client.history("kept")]
+            cut = [("user", None), ("assistant", "interrupted")]
+            assert found == [("system", None), *cut, ("user", None), ("assistant", None)]
+        assert not (tmp_path / ".local/share/penstock/stores.sqlite").exists()
 
 
 # ── the portal's own page ────────────────────────────────────────────────────────────────────────
