@@ -157,8 +157,6 @@ class Run:
                         batch = self._sorted_out(batch)
                         break
                 if not self._accepted:
-                    self._accepted = True
-                    self._around.metrics.waiting -= 1
                     batch = [self._start(), *batch]
                 if not batch:
                     continue
@@ -174,7 +172,13 @@ class Run:
                     append(self.stream, batch)
                 except LogFullError:
                     await self._append(batch)
-                if self._ended:
+                # Only what the log has taken was said: without its `Start` or its terminal a
+                # stream would never end for its readers.
+                if not self._accepted:
+                    self._accepted = True
+                    self._around.metrics.waiting -= 1
+                if type(batch[-1]) in _TERMINAL:
+                    self._ended = True
                     return
         raise EngineProtocolError("the engine stopped without saying how it ended")
 
@@ -193,7 +197,6 @@ class Run:
             if isinstance(event, Usage):
                 self._used(event)
             elif type(event) in _TERMINAL:
-                self._ended = True
                 self.outcome = event.reason if isinstance(event, Done) else "failed"
                 break
         return kept
