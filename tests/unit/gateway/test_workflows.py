@@ -79,6 +79,7 @@ STOP = ev.Done(reason="stop")
          [ev.Progress(what="step", text="wait"), text("a"), text("b"), STOP]),
         ("{'type': 'error', 'data': 'no luck'}",
          [ev.Failed(code="internal_error", message="no luck")]),
+        (r"'caf\udce9\ud83d\ude00'", [text("caf\ufffd\U0001f600"), STOP]),
         ("[{'type': 'text', 'data': 'a'}, {'type': 'error', 'data': 'b'}, 'c']",
          [text("a"), ev.Failed(code="internal_error", message="b")]),
     ],
@@ -109,6 +110,15 @@ async def test_what_is_returned_whole_is_a_stream_too(
         (["{'type': 'final', 'content': None}"], [STOP]),
         (["{'type': 'error', 'content': 'no'}", "'never said'"],
          [ev.Failed(code="internal_error", message="no")]),
+        ([r"{'type': 'chunk', 'content': '\ud83d', 'thoughts': '\ud83d'}",
+          r"{'type': 'info', 'content': '\ud83d'}",
+          r"{'type': 'function_call', 'content': {'id': '\ud83d', 'name': '\ud83d',"
+          r" 'arguments': '\ud83d'}}",
+          r"{'type': 'error', 'content': '\ud83d'}"],
+         [ev.ReasoningDelta(part=0, text="\ufffd"), text("\ufffd"),
+          ev.Progress(what="step", text="\ufffd"),
+          ev.ToolCallDelta(part=2, call="\ufffd", name="\ufffd", arguments="\ufffd"),
+          ev.Failed(code="internal_error", message="\ufffd")]),
         (["{'type': 'function_call', 'content': {'id': 'c', 'name': 'f', 'arguments': {'x': 1}}}"],
          [ev.ToolCallDelta(part=2, call="c", name="f", arguments='{"x":1}'),
           ev.Done(reason="tool_calls")]),
@@ -133,19 +143,30 @@ async def test_what_is_yielded_comes_as_it_is_yielded(
         ("yield {'type': 'function_call', 'content': 'f'}", "a function_call without a name"),
         ("raise ValueError('the secret')", "failed: ValueError"),
         ("raise SystemExit('the secret')", "failed: SystemExit"),
+        ("raise GeneratorExit('the secret')", "failed: GeneratorExit"),
+        ("import asyncio; raise asyncio.CancelledError('the secret')", "failed: CancelledError"),
         ("return {'type': 'json', 'data': object()}", "internal error"),
     ],
 )
 async def test_what_cannot_be_told_fails_the_run_and_says_why(
     tmp_path: Path, body: str, why: str, caplog: pytest.LogCaptureFixture
 ):
-    (failed,) = await run(tmp_path, f"{HEAD}    {body}\n")
+    # One that is not `async` has a thread, and can't yield.
+    for head in (HEAD, HEAD[6:])[: 1 if "yield" in body else 2]:
+        caplog.clear()
+        (failed,) = await run(tmp_path, f"{head}    {body}\n")
+        assert isinstance(failed, ev.Failed)
+        assert failed.code == "internal_error"
+        assert why in failed.message
+        assert "secret" not in failed.message
+        if "secret" in body:
+            assert "the secret" in caplog.text  # who runs the server can see it
+
+
+async def test_one_that_yields_without_being_async_is_told_so(tmp_path: Path):
+    (failed,) = await run(tmp_path, f"{HEAD[6:]}    yield 'a'\n")
     assert isinstance(failed, ev.Failed)
-    assert failed.code == "internal_error"
-    assert why in failed.message
-    assert "secret" not in failed.message
-    if "secret" in body:
-        assert "the secret" in caplog.text  # who runs the server can see it
+    assert "yields without being async" in failed.message
 
 
 async def test_what_was_said_before_a_failure_stays(tmp_path: Path):
