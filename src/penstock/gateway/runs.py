@@ -172,15 +172,19 @@ class Run:
                     append(self.stream, batch)
                 except LogFullError:
                     await self._append(batch)
-                # Only what the log has taken was said: without its `Start` or its terminal a
-                # stream would never end for its readers.
                 if not self._accepted:
-                    self._accepted = True
-                    self._around.metrics.waiting -= 1
+                    self._accept()
                 if type(batch[-1]) in _TERMINAL:
                     self._ended = True
                     return
         raise EngineProtocolError("the engine stopped without saying how it ended")
+
+    def _accept(self) -> None:
+        """Once the log has taken the `Start`, like `_ended` once it has the terminal: a stream that
+        lacks one of them would never end for its readers.
+        """
+        self._accepted = True
+        self._around.metrics.waiting -= 1
 
     def _drawn(self, engine: Engine, request: Request) -> AsyncGenerator[Sequence[Event]]:
         album = pictures.Kept(self._log, self.stream)

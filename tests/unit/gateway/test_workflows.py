@@ -12,12 +12,17 @@ from penstock.config.schema import Config as Settings
 from penstock.config.schema import Defaults, Functions, Paths
 from penstock.core import events as ev
 from penstock.core.cards import Personality
-from penstock.core.errors import ConfigError, EngineRefusedError, UnsupportedParameterError
+from penstock.core.errors import (
+    ConfigError,
+    EngineRefusedError,
+    ModalityError,
+    UnsupportedParameterError,
+)
 from penstock.core.events import StreamId
 from penstock.core.folding import fold
 from penstock.core.messages import ImagePart, Message, TextPart, say
 from penstock.core.principals import LOCAL
-from penstock.core.request import Request, Sampling, ToolSpec
+from penstock.core.request import ImageAsk, Request, Sampling, ToolSpec
 from penstock.gateway.functions import load_functions
 from penstock.gateway.own_code import OwnCode
 from penstock.gateway.workflows import load_scripts
@@ -268,6 +273,60 @@ async def test_what_its_binding_is_asked(tmp_path: Path):
     assert (asked.model, asked.personality) == ("m", None)
 
 
+async def test_pictures_go_along(tmp_path: Path):
+    engine = Scripted(answers)
+    script = HEAD + (
+        "    b, items = context['binding'], context['input_data']\n"
+        "    pictures = [item for item in items if item.type == 'image']\n"
+        "    await b.generate('a', {}, multimodal_data=pictures)\n"
+        "    pictures = [{'type': 'image', 'data': 'aGk=', 'mime_type': 'image/gif'}]\n"
+        "    async for chunk in b.generate_stream('b', multimodal_data=pictures):\n"
+        "        yield chunk\n"
+    )
+    parts = own(tmp_path, script)
+    asked = ask(
+        personality="Kit", messages=(Message(role="user", parts=(ImagePart(url="data:,x"),)),)
+    )
+    async with gateway(engine, own=parts, personalities={"Kit": KIT}) as made:
+        with pytest.raises(UnsupportedParameterError):
+            await submit(made, asked)
+        engine.supports |= {"images"}
+        await read(made, await submit(made, asked))
+        assert [one.messages[0].parts for one in engine.asked] == [
+            (TextPart("a"), ImagePart(url="data:,x")),
+            (TextPart("b"), ImagePart(url="data:image/gif;base64,aGk=")),
+        ]
+        engine.supports -= {"images"}
+        said = events(await read(made, await submit(made, ask(personality="Kit"))))
+    # The client sent none: here it is the script that asks for what the engine lacks.
+    assert said[-1] == ev.Failed(
+        code="internal_error",
+        message="a script asked too much: the binding 'b0' does not support images (input_data)",
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "['a']",
+        "'a', {'temperature': 'hot'}",
+        "'a', {'system_message': 3}",
+        "'a', multimodal_data=[{'type': 'text', 'data': 'b'}]",
+        "'a', multimodal_data=[{'type': 'image', 'data': b'b'}]",
+        "'a', multimodal_data=context['input_data']",
+        "'a', multimodal_data=['aGk=']",
+    ],
+)
+async def test_what_a_script_asks_wrongly_is_no_fault_of_the_clients(
+    tmp_path: Path, arguments: str
+):
+    for method in ("await context['binding'].generate", "context['binding'].generate_stream"):
+        (failed,) = await run(tmp_path, f"{HEAD}    {method}({arguments})\n    return 'a'\n")
+        assert isinstance(failed, ev.Failed)
+        assert failed.code == "internal_error"
+        assert failed.message != "internal error"
+
+
 async def test_an_error_of_its_engine_is_told_as_it_is(tmp_path: Path):
     async def refuses(request: Request) -> AsyncIterator[Sequence[ev.Event]]:
         yield []
@@ -306,6 +365,16 @@ async def test_tools_are_refused(tmp_path: Path, more: dict[str, object], param:
     with pytest.raises(UnsupportedParameterError) as caught:
         await run(tmp_path, f"{HEAD}    return 'a'\n", **more)
     assert caught.value.param == param
+
+
+async def test_pictures_are_not_what_a_script_makes(tmp_path: Path):
+    engine = Scripted(answers)
+    engine.outputs = ("text", "image")
+    parts = own(tmp_path, f"{HEAD}    return 'a'\n")
+    async with gateway(engine, own=parts, personalities={"Kit": KIT}) as made:
+        with pytest.raises(ModalityError, match="'Kit' is a script, which makes no image") as found:
+            await submit(made, ask(personality="Kit", modality="image", image=ImageAsk()))
+    assert found.value.param == "generation_type"
 
 
 # ── cancelling and loading ───────────────────────────────────────────────────────────────────────
