@@ -172,19 +172,20 @@ class Run:
                     append(self.stream, batch)
                 except LogFullError:
                     await self._append(batch)
-                if not self._accepted:
-                    self._accept()
-                if type(batch[-1]) in _TERMINAL:
-                    self._ended = True
+                if not self._accepted or type(batch[-1]) in _TERMINAL:
+                    self._taken(batch)
+                if self._ended:
                     return
         raise EngineProtocolError("the engine stopped without saying how it ended")
 
-    def _accept(self) -> None:
-        """Once the log has taken the `Start`, like `_ended` once it has the terminal: a stream that
-        lacks one of them would never end for its readers.
+    def _taken(self, batch: Sequence[Event]) -> None:
+        """The log has taken the first batch, or the last. Not before: a stream that lacks its
+        `Start` or its terminal would never end for its readers.
         """
-        self._accepted = True
-        self._around.metrics.waiting -= 1
+        if not self._accepted:
+            self._accepted = True
+            self._around.metrics.waiting -= 1
+        self._ended = type(batch[-1]) in _TERMINAL
 
     def _drawn(self, engine: Engine, request: Request) -> AsyncGenerator[Sequence[Event]]:
         album = pictures.Kept(self._log, self.stream)
