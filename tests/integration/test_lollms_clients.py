@@ -494,6 +494,7 @@ def test_tokens_are_those_of_the_models_own_tokenizer(server: Serving, session: 
     assert post("count_tokens", text=text, binding_name="embedded") == {"count": told["count"]}
     assert post("detokenize", tokens=told["tokens"]) == {"text": text}
     assert post("count_tokens", text="") == {"count": 0}
+    assert post("tokenize", text=text, add_bos=None, add_eos=None) == told
     more = post("tokenize", text=text, add_bos=True, add_eos=True)
     assert more["count"] > told["count"]  # type: ignore[operator]
 
@@ -545,6 +546,7 @@ def test_get_model_info_works(server: Serving, session: requests.Session):
     assert told["supports_streaming"] is True
     again = session.get(f"{url}/embedded?model_name={told['model_name']}", timeout=30).json()
     assert again == told
+    assert session.get(f"{url}/embedded?model_name=default", timeout=30).json() == told
     assert session.get(f"{url}/embedded?model_name=nobody", timeout=30).status_code == 404
     assert session.get(f"{url}/nowhere", timeout=30).status_code == 404
 
