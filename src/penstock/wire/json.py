@@ -13,6 +13,7 @@ T = TypeVar("T")
 Raw = msgspec.Raw
 
 _encode: Final = msgspec.json.Encoder().encode
+_ONE_LINE: Final = bytes.maketrans(b"\r\n", b"  ")
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 _PATH: Final = re.compile(r" - at `(?:key in )?\$?\.?(.*)`$", re.DOTALL)
 
@@ -81,8 +82,10 @@ def _fail(error: msgspec.ValidationError, blame: type[GatewayError], at: str = "
 
 
 def raw(text: str | bytes) -> msgspec.Raw:
-    """JSON text that goes out as it is. The caller knows that it is JSON."""
-    return msgspec.Raw(text)
+    """JSON text that goes out as it is, but in one line. The caller knows that it is JSON."""
+    data = text.encode() if isinstance(text, str) else text
+    # Within a string a line end is an escape: what stands here is white space between tokens.
+    return msgspec.Raw(data.translate(_ONE_LINE))
 
 
 def is_json(text: str | bytes) -> bool:

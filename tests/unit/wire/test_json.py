@@ -56,3 +56,12 @@ class Skipping(msgspec.Struct):
 def test_what_is_kept_or_skipped_must_be_text_too(kind: type[object], body: bytes):
     with pytest.raises(EngineProtocolError, match="not valid JSON"):
         door.decode(body, kind, EngineProtocolError)
+
+
+def test_json_that_goes_out_as_it_is_does_so_in_one_line():
+    text = '{\r\n  "a": "b\\nc",\n  "d": [1,\n 2]\n}'
+    for given_as in (text, text.encode()):
+        line = door.encode([door.raw(given_as)])
+        assert b"\n" not in line
+        assert b"\r" not in line
+        assert json.loads(line) == [{"a": "b\nc", "d": [1, 2]}]
