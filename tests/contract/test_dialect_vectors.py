@@ -92,7 +92,7 @@ def test_what_came_in_lines_is_one_event_all_the_same(name: str) -> None:
     dialect = _dialect(name)
     vector = next(v for v in dialect_vectors(ROOT, name) if v.read("response.body"))
     told = json.raw('[{\r\n "token": "a",\n "logprob": -1, "bytes": null, "top_logprobs": []\n}]')
-    said = [
+    said: list[ev.Event] = [
         ev.Start(stream="0" * 32, asked="", binding="b", model="m", created=1),
         ev.TextDelta(part=1, text="a\r\nb", logprobs=told),
         ev.ToolCallDelta(part=2, call="c", name="f", arguments='{\n "a": [1,\r\n'),

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from penstock.core import events as ev
 from penstock.core.errors import EngineError, InternalError, UnsupportedParameterError, from_code
 from penstock.core.folding import Folder, Reply
-from penstock.core.messages import ImagePart, Message, TextPart, say
+from penstock.core.messages import ImagePart, Message, Part, TextPart, say
 from penstock.core.ports import Engine
 from penstock.core.request import Request, Sampling
 from penstock.gateway import admission
@@ -122,7 +122,7 @@ class ScriptBinding:
         for name, said in (("prompt", prompt), ("params.system_message", system or "")):
             if not isinstance(said, str):
                 raise InternalError(f"a script asked its binding with a {name} that is no text")
-        parts = (TextPart(prompt), *(_picture(item) for item in pictures))
+        parts: list[Part] = [TextPart(prompt), *(_picture(item) for item in pictures)]
         values = {_OTHERS.get(name, name): value for name, value in params.items()}
         known = {n: v for n, v in values.items() if n in _FIELDS and v is not None}
         if isinstance(known.get("stop"), str):
@@ -130,7 +130,7 @@ class ScriptBinding:
         messages = [say("system", str(system))] if system else []
         return replace(
             self._request,
-            messages=(*messages, Message(role="user", parts=parts)),
+            messages=(*messages, Message(role="user", parts=tuple(parts))),
             sampling=json.convert(known, Sampling, InternalError, "params"),
             freeform=True,
             personality=None,

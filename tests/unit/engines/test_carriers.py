@@ -71,6 +71,6 @@ def test_a_user_in_the_address_and_a_key_cannot_both_be_sent(user: str) -> None:
     Upstream(url, Timeouts())
     for more in ({"key": Secret("k")}, {"headers": {"authorization": Secret("Basic x")}}):
         with pytest.raises(ConfigError, match="names a user") as caught:
-            Upstream(url, Timeouts(), **more)  # type: ignore[arg-type]
+            Upstream(url, Timeouts(), **more)
         assert caught.value.param == "url"
         assert "secret" not in caught.value.message
