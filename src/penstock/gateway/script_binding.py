@@ -1,7 +1,7 @@
 """What a script calls `binding`: the gateway's engine, asked as lollms' bindings are asked."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final, cast
 
 import msgspec
@@ -30,6 +30,7 @@ class ScriptBinding:
         self._request = request
         self._open: set[AsyncGenerator[dict[str, object]]] = set()
         self._usages: list[ev.Usage] = []
+        self._over = False
 
     async def generate(
         self,
@@ -65,9 +66,14 @@ class ScriptBinding:
         return chunks
 
     async def aclose(self) -> None:
-        """Stops every answer that was begun and not read to its end."""
+        """Stops every answer that was begun and not read to its end.
+
+        One that a task of the script's own waits for just now stops with the engine's next batch.
+        """
+        self._over = True
         for chunks in self._open:
-            await chunks.aclose()
+            with suppress(RuntimeError):  # it is being read
+                await chunks.aclose()
 
     def usage(self) -> list[ev.Usage]:
         """The sum of all that was asked; empty when no engine counted anything."""
@@ -105,6 +111,8 @@ class ScriptBinding:
         batches = cast("AsyncGenerator[Sequence[ev.Event]]", self._engine.stream(request))
         async with aclosing(batches):
             async for batch in batches:
+                if self._over:
+                    raise InternalError("the run of this script is over")
                 for event in batch:
                     if isinstance(event, ev.Usage):
                         self._usages.append(event)

@@ -408,6 +408,42 @@ async def test_a_cancel_stops_it_and_what_it_had_begun(tmp_path: Path):
         assert events(await read(made, head))[-1] == ev.Done(reason="cancelled")
 
 
+@pytest.mark.parametrize("asks", ["b.generate('a')", "read(b.generate_stream('a'))"])
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_what_tasks_of_its_own_asked_ends_with_the_run(
+    tmp_path: Path, asks: str, cancelled: bool
+):
+    async def endless(request: Request) -> AsyncIterator[Sequence[ev.Event]]:
+        while True:
+            yield [ev.TextDelta(part=1, text="x")]
+            await asyncio.sleep(0.001)
+
+    script = (
+        "import asyncio\n"
+        "async def read(chunks):\n    async for chunk in chunks:\n        pass\n"
+        f"{HEAD}    b = context['binding']\n"
+        f"    task = asyncio.ensure_future({asks})\n"
+        "    await asyncio.sleep(0.01)\n"
+        "    yield 'begun'\n"
+        f"    await asyncio.sleep({60 if cancelled else 0})\n"
+    )
+    engine = Scripted(endless)
+    async with gateway(engine, own=own(tmp_path, script), personalities={"Kit": KIT}) as made:
+        head = await submit(made, ask(personality="Kit"))
+        watch = made.watch(StreamId(head.stream), ev.BEGINNING)
+        async with asyncio.timeout(10):
+            while not any(isinstance(e.event, ev.TextDelta) for e in await watch.take()):
+                pass
+        watch.close()
+        if cancelled:
+            assert await made.cancel(StreamId(head.stream), LOCAL)
+        end = ev.Done(reason="cancelled" if cancelled else "stop")
+        assert events(await read(made, head))[-1] == end
+        async with asyncio.timeout(10):
+            await engine.stopped.wait()
+        assert len(engine.asked) == 1
+
+
 async def test_a_cancel_does_not_wait_for_a_thread(tmp_path: Path):
     script = (
         "import threading\nlet_go = threading.Event()\nbegun = threading.Event()\n"
