@@ -187,6 +187,7 @@ def test_keys(server: Serving, headers: dict[str, str], status: int):
         ({}, 422, ["body", "input_data"]),
         (prompt("Hi", stream=None), 422, ["body", "stream"]),
         (prompt("Hi", parameters={"temperature": "hot"}), 422, ["body", "parameters"]),
+        (prompt("too long " * 1000), 422, ["body", "input_data"]),
     ],
 )
 def test_bad_input_names_the_field(
