@@ -272,16 +272,16 @@ class Calling:
             choice = round_.folder.reply().first
             calls = self._functions.called(request, choice.tool_calls)
             if not calls or not _is_to_go_on(round_.end):
-                yield [*_summed(usages), round_.end]
+                yield [*summed(usages), round_.end]
                 return
             if turn > MOST_ROUNDS:
-                yield [*_summed(usages), _TOO_OFTEN]
+                yield [*summed(usages), _TOO_OFTEN]
                 return
             yield [self._before(call, turn) for call in calls]
             results = await asyncio.gather(*(self._functions.answer(call) for call in calls))
             yield [self._after(c, r, turn) for c, r in zip(calls, results, strict=True)]
             if len(calls) < len(choice.tool_calls):
-                yield [*_summed(usages), round_.end]
+                yield [*summed(usages), round_.end]
                 return
             request, first = _next(request, choice, results), round_.next_part
 
@@ -342,7 +342,8 @@ def _next(request: Request, choice: ChoiceReply, results: Sequence[str]) -> Requ
     return replace(request, messages=messages, tool_choice=None)
 
 
-def _summed(usages: Sequence[ev.Usage]) -> list[ev.Event]:
+def summed(usages: Sequence[ev.Usage]) -> list[ev.Event]:
+    """Several usages as one; none when no engine counted anything."""
     if not usages:
         return []
     timings = [usage.timings for usage in usages if usage.timings is not None]

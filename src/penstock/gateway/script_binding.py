@@ -14,6 +14,7 @@ from penstock.core.messages import ImagePart, Message, Part, TextPart, say
 from penstock.core.ports import Engine
 from penstock.core.request import Request, Sampling
 from penstock.gateway import admission
+from penstock.gateway.functions import summed
 from penstock.wire import json
 
 _FIELDS: Final = frozenset(Sampling.__struct_fields__)
@@ -75,16 +76,9 @@ class ScriptBinding:
             with suppress(RuntimeError):  # it is being read
                 await chunks.aclose()
 
-    def usage(self) -> list[ev.Usage]:
+    def usage(self) -> list[ev.Event]:
         """The sum of all that was asked; empty when no engine counted anything."""
-        if not self._usages:
-            return []
-        return [
-            ev.Usage(
-                input_tokens=sum(usage.input_tokens for usage in self._usages),
-                output_tokens=sum(usage.output_tokens for usage in self._usages),
-            )
-        ]
+        return summed(self._usages)
 
     async def _chunks(self, asked: Request) -> AsyncGenerator[dict[str, object]]:
         folder = Folder()

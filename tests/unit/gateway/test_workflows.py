@@ -36,7 +36,7 @@ async def answers(request: Request) -> AsyncIterator[Sequence[ev.Event]]:
     yield [ev.Progress(what="loading")]
     yield [ev.ReasoningDelta(part=0, text="hm"), ev.TextDelta(part=1, text="you said ")]
     yield [ev.TextDelta(part=1, text=request.messages[-1].text)]
-    yield [ev.Usage(input_tokens=5, output_tokens=2), ev.Done(reason="stop")]
+    yield [ev.Usage(input_tokens=5, output_tokens=2, reasoning_tokens=1), ev.Done(reason="stop")]
 
 
 def own(folder: Path, script: str, functions: str = "") -> OwnCode:
@@ -253,7 +253,7 @@ async def test_its_binding_is_the_gateways_engine(tmp_path: Path):
     reply = fold([ev.Entry(ev.Seq(n), 0, event) for n, event in enumerate(said)])
     assert reply.first.text == "you said one|hm|myou said two"
     assert reply.first.reasoning == "hm"
-    assert reply.usage == ev.Usage(input_tokens=10, output_tokens=4)
+    assert reply.usage == ev.Usage(input_tokens=10, output_tokens=4, reasoning_tokens=2)
     assert ev.Progress(what="step", text="loading") in said
 
 
