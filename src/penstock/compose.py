@@ -194,7 +194,11 @@ def bindings(
         if store is not None and "path" not in table and _takes_folder(module.Config):
             table = {"models_folder": store.folder, **table}
         settings = loading.convert_binding(name, table, module.Config, environment)
-        engine = cast("Engine", module.Engine(settings, config.timeouts))
+        try:
+            engine = cast("Engine", module.Engine(settings, config.timeouts))
+        except ConfigError as error:  # an engine doesn't know what its binding is called
+            param = ".".join(["bindings", name, *([error.param] if error.param else [])])
+            raise ConfigError(f"{param}: {error.message}", param=param) from error
         found.append(
             Binding(
                 name,

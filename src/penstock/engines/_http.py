@@ -120,7 +120,10 @@ class Upstream:
             raise ConfigError("must begin with http:// or https:// and name a host", param="url")
         self._secrets = [secret.reveal() for secret in (key, *(headers or {}).values()) if secret]
         self._timeouts = timeouts
-        self._carrier = _carrier(parts, _headers(key, headers or {}), timeouts, verify_tls)
+        told = _headers(key, headers or {})
+        if (parts.username or parts.password) and "authorization" in map(str.lower, told):
+            raise ConfigError("names a user, but there is a key too: send only one", param="url")
+        self._carrier = _carrier(parts, told, timeouts, verify_tls)
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         port = f":{parts.port}" if parts.port else ""
         self.address = f"{parts.scheme}://{host}{port}"

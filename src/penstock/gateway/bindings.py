@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 from penstock.core.cards import BindingCard, BindingState, ModelCard
 from penstock.core.errors import BindingDownError, ConfigError, GatewayError
@@ -105,10 +106,16 @@ class Binding:
             state=self.state,
             trouble=self.trouble,
             model=self.model or (self.models[0].name if self.models else None),
-            url=self.url,
+            url=None if self.url is None else _shown(self.url),
             inputs=self.inputs,
             outputs=self.engine.outputs,
         )
+
+
+def _shown(url: str) -> str:
+    """An address without what may be a secret in it: user, password and query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 class Bindings:

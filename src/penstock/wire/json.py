@@ -50,6 +50,9 @@ def decode(data: bytes | str, kind: type[T], blame: type[GatewayError], *, lax: 
     `lax`: a text is a number or a truth where one is wanted, as the fields of a form are.
     """
     try:
+        # What is kept as it came, or skipped, msgspec does not look at: it may be no text at all.
+        if isinstance(data, bytes) and not data.isascii():
+            data.decode()
         return cast("T", _decoder(cast("Hashable", kind), not lax).decode(data))
     except msgspec.ValidationError as error:
         _fail(error, blame)

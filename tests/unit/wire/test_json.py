@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,17 @@ def test_a_wrong_field_is_named(body: bytes, path: str):
 def test_what_is_no_json_is_blamed_on_who_sent_it(body: bytes):
     with pytest.raises(EngineProtocolError):
         door.decode(body, Message, EngineProtocolError)
+
+
+class Skipping(msgspec.Struct):
+    pass
+
+
+@pytest.mark.parametrize("kind", [msgspec.Raw, dict[str, msgspec.Raw], Skipping])
+@pytest.mark.parametrize("body", [b'{"kept": "\xff"}', b'{"kept": ["caf\xe9"]}', b'{"\xff": 1}'])
+def test_what_is_kept_or_skipped_must_be_text_too(kind: type[object], body: bytes):
+    with pytest.raises(EngineProtocolError, match="not valid JSON"):
+        door.decode(body, kind, EngineProtocolError)
 
 
 def test_json_of_others_goes_out_on_one_line():
