@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from penstock.core.cards import ModelCard
+from penstock.core.cards import ModelCard, known_time
 from penstock.core.errors import EngineProtocolError
 from penstock.core.events import Timings
 from penstock.core.queries import Embedded, LoadedModel, ModelDetails
@@ -177,6 +177,6 @@ def _card(tag: _Tag, details: _Details) -> ModelCard:
 def _seconds(moment: str | None) -> int | None:
     """Seconds since the epoch of an RFC 3339 time, which here has nanoseconds."""
     try:
-        return int(datetime.fromisoformat(moment).timestamp()) if moment else None
-    except ValueError:
+        return known_time(datetime.fromisoformat(moment).timestamp()) if moment else None
+    except (ValueError, OverflowError):
         return None

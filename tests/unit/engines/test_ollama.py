@@ -30,6 +30,7 @@ from penstock.core.request import Effort, ReplyFormat, Request, Sampling, ToolCh
 from penstock.core.secrets import Secret
 from penstock.engines._ollama_body import body
 from penstock.engines._ollama_body import raw as raw_body
+from penstock.engines._ollama_models import cards, running
 from penstock.engines._ollama_wire import Lines
 from penstock.engines.ollama import Config, Engine
 from penstock.testing.engines import play, said
@@ -237,6 +238,22 @@ async def test_models() -> None:
         "13B",
         "Q4_0",
     )
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "0001-01-01T00:00:00Z",  # Go's zero time, which Ollama sends for "nobody knows"
+        "0001-01-01T00:00:00+02:00",
+        "9999-12-31T23:59:59-08:00",
+        "not a time",
+    ],
+)
+def test_a_time_that_nobody_knows(moment: str) -> None:
+    told = f'{{"models":[{{"name":"m","modified_at":"{moment}","expires_at":"{moment}"}}]}}'
+    (card,), (loaded,) = cards(told.encode()), running(told.encode())
+    assert card.modified is None
+    assert loaded.until is None
 
 
 async def test_an_unknown_model() -> None:
