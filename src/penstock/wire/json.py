@@ -49,6 +49,9 @@ def decode(data: bytes | str, kind: type[T], blame: type[GatewayError], *, lax: 
     `lax`: a text is a number or a truth where one is wanted, as the fields of a form are.
     """
     try:
+        if isinstance(data, bytes) and not data.isascii():
+            # The decoder reads no text that it keeps as it is (`Raw`), and later readers do.
+            data.decode()
         return cast("T", _decoder(cast("Hashable", kind), not lax).decode(data))
     except msgspec.ValidationError as error:
         _fail(error, blame)
@@ -86,7 +89,7 @@ def is_json(text: str | bytes) -> bool:
     """Whether `text` is one whole JSON value."""
     try:
         msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True
 

@@ -138,6 +138,22 @@ def test_arguments_must_be_an_object(arguments: object):
     assert caught.value.param == "messages[0].tool_calls[0].function.arguments"
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"format":{"title":"\xff"}',
+        b'"tools":[{"function":{"name":"f","parameters":{"title":"\xff"}}}]',
+        b'"messages":[{"role":"assistant",'
+        b'"tool_calls":[{"function":{"name":"f","arguments":{"a":"\xff"}}}]}]',
+    ],
+    ids=["format", "tools", "arguments"],
+)
+def test_bytes_that_are_no_text_are_refused_also_inside_of_what_is_passed_on(more: bytes):
+    call = Call(route("POST", "/api/chat"), {}, {}, {}, b'{"model":"m",' + more + b"}")
+    with pytest.raises(InvalidRequestError, match="not valid JSON"):
+        DIALECT.parse(call)
+
+
 def test_wrong_messages_are_named():
     for said, param in [
         ({"role": "robot", "content": "x"}, "messages[1].role"),

@@ -96,7 +96,15 @@ def test_length() -> None:
     assert made(b'{"done":true,"done_reason":"length"}') == [Done(reason="length")]
 
 
-@pytest.mark.parametrize("line", [b"nonsense", b"[]", b'{"message":5}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense",
+        b"[]",
+        b'{"message":5}',
+        b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":{"a":"\xff"}}}]}}',
+    ],
+)
 def test_nonsense(line: bytes) -> None:
     (end,) = made(line, DONE)
     assert isinstance(end, Failed)
