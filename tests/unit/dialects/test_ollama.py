@@ -108,12 +108,23 @@ def test_how_long_an_answer_may_be(said: int, most: int | None):
     assert sampling.max_tokens == most
 
 
+def test_a_whole_number_may_be_written_with_a_point():
+    said = b'{"model":"m","prompt":"x","options":{"seed":1.0,"num_predict":20.0,"top_k":5.0}}'
+    found = DIALECT.parse(Call(route("POST", "/api/generate"), {}, {}, {}, said))
+    assert isinstance(found, Request)
+    assert (found.sampling.seed, found.sampling.max_tokens, found.sampling.top_k) == (1, 20, 5)
+
+
 @pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
 @pytest.mark.parametrize(
     ("options", "param"),
     [
         ({"frequency_penalty": 3}, "options.frequency_penalty"),
         ({"mirostat": 1}, "options.mirostat"),
+        ({"num_predict": 2**31}, "options.num_predict"),
+        ({"top_k": 10**30}, "options.top_k"),
+        ({"repeat_last_n": 2**31}, "options.repeat_last_n"),
+        ({"seed": 1.5}, "options.seed"),
     ],
 )
 def test_wrong_options_are_refused_also_where_a_model_is_only_loaded(

@@ -157,8 +157,14 @@ def _checked(options: dict[str, Raw]) -> shapes.Options:
         if value not in idle:
             raise _unsupported(f"options.{name}", "no engine here samples that way")
     known = {name: raw for name, raw in given.items() if name in shapes.Options.__struct_fields__}
-    plain = {n: json.decode(bytes(raw), object, InvalidRequestError) for n, raw in known.items()}
+    plain = {name: _plain(raw) for name, raw in known.items()}
     return json.convert(plain, shapes.Options, InvalidRequestError, "options")
+
+
+def _plain(raw: Raw) -> object:
+    """A value; `20.0` is 20, as Ollama has it: JSON does not tell them apart."""
+    value = json.decode(bytes(raw), object, InvalidRequestError)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _messages(said: Sequence[shapes.Said]) -> tuple[Message, ...]:
