@@ -26,6 +26,7 @@ from penstock.core.queries import BlobAsk, Found, LoadedModel, ModelDetails, Que
 from penstock.core.request import Request
 from penstock.dialects.ollama import Dialect
 from penstock.testing.cases import DialectVector, dialect_vectors
+from penstock.wire import json as door
 
 ROOT = Path(__file__).parents[2] / "vectors"
 DIALECT = Dialect()
@@ -202,6 +203,15 @@ def test_wrong_fields_of_the_other_routes_are_named(path: str, body: object, par
 def test_what_no_model_is_made_of_is_refused_as_unsupported():
     with pytest.raises(UnsupportedParameterError, match="quantize"):
         parsed("/api/create", {"model": "a", "from": "b", "quantize": "q4_K_M"})
+
+
+def test_a_created_models_parameters_may_be_truths():
+    found = parsed("/api/create", {"model": "x", "from": "y", "parameters": {"use_mmap": True}})
+    assert isinstance(found, Request)
+    assert found.work is not None
+    assert found.work.parameters == {"use_mmap": True}
+    # As the head of its stream it is read back from the log.
+    assert door.decode(door.encode(found), Request, InvalidRequestError) == found
 
 
 def test_nothing_is_pushed():

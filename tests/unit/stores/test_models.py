@@ -517,6 +517,13 @@ async def test_a_model_of_the_embedded_one_and_one_of_that(store: Models):
         (Fetch(source="penstock-demo", parameters={"mirostat": 1}), "parameters.mirostat"),
         (Fetch(source="penstock-demo", parameters={"top_k": "many"}), "parameters.top_k"),
         (Fetch(source="penstock-demo", parameters={"top_k": 1.5}), "parameters.top_k"),
+        (Fetch(source="penstock-demo", parameters={"top_p": 7}), "parameters.top_p"),
+        (Fetch(source="penstock-demo", parameters={"seed": 10**30}), "parameters.seed"),
+        (Fetch(source="penstock-demo", parameters={"temperature": True}), "parameters.temperature"),
+        (
+            Fetch(source="penstock-demo", parameters={"repeat_penalty": 0}),
+            "parameters.repeat_penalty",
+        ),
     ],
 )
 async def test_what_can_not_be_created(store: Models, work: Fetch, param: str):
@@ -524,6 +531,18 @@ async def test_what_can_not_be_created(store: Models, work: Fetch, param: str):
         await create(store, "x", work)
     assert caught.value.param == param
     assert "x:latest" not in [model.name for model in await store.models()]
+
+
+async def test_parameters_are_kept_as_what_they_are(tmp_path: Path):
+    work = Fetch(
+        source="penstock-demo",
+        parameters={"use_mmap": True, "num_ctx": 2048, "top_k": 5.0, "stop": ["", "x"]},
+    )
+    await create(models(tmp_path / "models"), "one", work)
+    (model,) = await models(tmp_path / "models").models()
+    kept = {"use_mmap": True, "num_ctx": 2048, "top_k": 5, "stop": ["x"]}
+    assert model.parameters == kept
+    assert model.parameters["use_mmap"] is True
 
 
 async def test_a_template_is_refused_by_name(store: Models):

@@ -181,7 +181,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True, rename={"source": "from"
     template: str | None = None
     license: str | tuple[str, ...] | None = None
     system: str | None = None
-    parameters: dict[str, float | int | str | list[str] | None] | None = None
+    parameters: dict[str, bool | float | int | str | list[str] | None] | None = None
     messages: tuple[Said, ...] | None = None
     quantize: str | None = None
     quantization: str | None = None
