@@ -99,6 +99,25 @@ def test_a_file_is_pulled_under_a_name_of_ones_own(home: Path):
     assert "broken.gguf is cut off" in failed.stderr
 
 
+@pytest.mark.parametrize("name", ["hf.co/acme/demo:demo-Q8_0.gguf", "huggingface.co/acme/demo"])
+def test_every_way_to_name_a_model_of_the_hub_is_the_name_to_ask_for(
+    hub: Hub, home: Path, name: str
+):
+    done = penstock("pull", name)
+    assert done.exit_code == 0, done.output
+    asked = penstock("stream", "-m", name, "--json", "Hello!")
+    assert asked.exit_code == 0, asked.output
+    assert penstock("show", name).exit_code == 0
+    assert penstock("rm", name).exit_code == 0
+
+
+def test_a_name_for_what_has_one_is_refused(hub: Hub, home: Path):
+    wrong = penstock("pull", NAME, "--name", "mine")
+    assert wrong.exit_code == 2
+    assert "--name" in wrong.stderr
+    assert hub.authorized == []
+
+
 def test_a_split_model_is_pulled_asked_and_deleted_as_one(hub: Hub, home: Path):
     parts = split(DEMO.read_bytes(), 3)
     files = {f"Q4_K_M/demo-Q4_K_M-{n:05}-of-00003.gguf": part for n, part in enumerate(parts, 1)}

@@ -159,7 +159,7 @@ def _choose(name: HubName, models: list[_Model]) -> _Model:
         usual = [model for model in models if model.quant == _USUAL]
         return (usual or models)[0]
     for model in models:
-        if name.quant.upper() in (model.quant, model.stem.upper()):
+        if name.quant.upper().removesuffix(".GGUF") in (model.quant, model.stem.upper()):
             return model
     there = ", ".join(sorted({model.quant or model.stem for model in models}))
     raise UnknownModelError(
