@@ -31,6 +31,7 @@ from penstock.core.request import Fetch, Request
 from penstock.engines.llamacpp import check_file
 from penstock.stores import _pulling
 from penstock.stores._download import Patience
+from penstock.stores._folder import Folder
 from penstock.stores.models import Models
 
 CONTENT = DEMO.read_bytes()
@@ -214,6 +215,30 @@ async def test_closing_keeps_what_was_fetched(store: Models, hub: Hub):
     hub.ranges.clear()
     await pull(store)
     assert hub.ranges == [f"bytes={kept}-"]
+
+
+async def test_who_waits_for_anothers_pull_and_leaves_holds_nothing(
+    store: Models, hub: Hub, monkeypatch: pytest.MonkeyPatch
+):
+    real = Folder.try_lock
+
+    def slowly(folder: Folder, sha256: str) -> int | None:
+        time.sleep(0.1)
+        return real(folder, sha256)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(Folder, "try_lock", slowly)
+        async with aclosing(fetching(store, Request(model=NAME, task="pull"))) as batches:
+            async for batch in batches:
+                event = batch[0]
+                if isinstance(event, ev.Progress) and event.of:
+                    break  # the next thing that it does is to take the lock
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await anext(batches)
+            await asyncio.sleep(0.2)  # whoever took the lock late has it by now
+    async with asyncio.timeout(10):
+        await pull(store)
 
 
 async def test_two_who_want_the_same_fetch_it_once(tmp_path: Path, hub: Hub):
@@ -452,6 +477,35 @@ async def test_a_file_of_this_machine_is_taken_in(store: Models, tmp_path: Path)
     (model,) = await store.models()
     assert (model.name, model.digest, model.origin) == ("mine:latest", SHA, "mine.gguf")
     assert (Path(store.folder) / model.file).read_bytes() == CONTENT
+
+
+async def test_leaving_while_a_file_is_copied_leaves_nothing(
+    store: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "large.gguf"
+    path.write_bytes(CONTENT + b"\0" * 8_000_000)
+    real = _pulling._append
+
+    def slowly(fresh: Path, piece: bytes, digest: _pulling._Digest) -> None:
+        time.sleep(0.1)
+        real(fresh, piece, digest)
+
+    monkeypatch.setattr(_pulling, "_append", slowly)
+    begun = asyncio.Event()
+
+    async def take_in() -> None:
+        async with aclosing(store.add(path, "large")) as batches:
+            async for _ in batches:
+                begun.set()
+
+    work = asyncio.create_task(take_in())
+    await begun.wait()
+    await asyncio.sleep(0.05)  # within the next piece
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert files(store) == []
+    assert listed(tmp_path / "models" / "parts") == []
 
 
 async def test_a_broken_file_is_refused_by_what_is_wrong_with_it(store: Models, tmp_path: Path):
