@@ -8,6 +8,7 @@ import msgspec
 from penstock.config.schema import Defaults, Model
 from penstock.core.errors import ModalityError, UnknownBindingError, UnknownModelError
 from penstock.core.request import Modality, Request
+from penstock.gateway.aliases import ANY
 
 
 class Target(NamedTuple):
@@ -51,6 +52,18 @@ class Router:
         self._offers = {offer.binding: offer for offer in offers}
         self._aliases = aliases
         self._defaults = defaults
+
+    def called(self, model: str) -> str:
+        """The name as it is known here: `m` and `m:latest` are one also where `m` is an alias, but
+        not where a binding has the very model.
+        """
+        if not model or model in self._aliases:
+            return model
+        for other in (f"{model}:latest", model.removesuffix(":latest")):
+            known = other in self._aliases and other != ANY
+            if known and all(model not in offer.models for offer in self._offers.values()):
+                return other
+        return model
 
     def route(self, request: Request) -> tuple[Target, ...]:
         """Who is to answer, and who if that fails before anything was said.
