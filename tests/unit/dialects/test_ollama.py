@@ -205,6 +205,13 @@ def test_what_no_model_is_made_of_is_refused_as_unsupported():
         parsed("/api/create", {"model": "a", "from": "b", "quantize": "q4_K_M"})
 
 
+@pytest.mark.parametrize(("said", "ignored"), [(True, ("verbose",)), (False, ()), (None, ())])
+def test_more_than_a_model_tells_is_a_hint(said: bool | None, ignored: tuple[str, ...]):
+    asked = parsed("/api/show", {"model": "x", "verbose": said})
+    assert isinstance(asked, Query)
+    assert (asked.name, asked.ignored) == ("x", ignored)
+
+
 def test_a_created_models_parameters_may_be_truths():
     found = parsed("/api/create", {"model": "x", "from": "y", "parameters": {"use_mmap": True}})
     assert isinstance(found, Request)

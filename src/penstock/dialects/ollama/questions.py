@@ -53,6 +53,13 @@ def _name(data: bytes) -> str:
     return _required(body.model or body.name)
 
 
+def _show(data: bytes) -> Query:
+    """`verbose` asks for the tokenizer's lists, which nobody here has read."""
+    body = json.decode(data, shapes.Named, InvalidRequestError)
+    ignored = ("verbose",) if body.verbose else ()
+    return Query("model_details", _required(body.model or body.name), ignored=ignored)
+
+
 def _required(name: str | None) -> str:
     if not name:
         raise InvalidRequestError("model is required", param="model")
@@ -144,7 +151,7 @@ _BODIES: Final[Mapping[str, Callable[[bytes], Request | Query]]] = {
     "/api/create": _create,
     "/api/embed": _embed,
     "/api/embeddings": _embeddings,
-    "/api/show": lambda data: Query("model_details", _name(data)),
+    "/api/show": _show,
     "/api/delete": lambda data: Query("delete_model", _name(data)),
     "/api/copy": _copy,
     "/api/push": _push,
