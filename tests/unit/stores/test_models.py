@@ -19,6 +19,7 @@ from penstock.config.schema import Config, Paths, Streams
 from penstock.core import events as ev
 from penstock.core.errors import (
     EngineError,
+    EngineProtocolError,
     EngineRefusedError,
     EngineTimeoutError,
     GatewayError,
@@ -332,6 +333,35 @@ async def test_what_is_no_model_is_not_accepted(store: Models, hub: Hub):
     hub.files = {"README": b""}
     with pytest.raises(UnknownModelError, match="no GGUF file"):
         await pull(store)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"sha256": "../../outside"},
+        {"sha256": None},
+        {"sha256": 5},
+        {"size": "5"},
+        {"size": -1},
+        {"size": None},
+    ],
+    ids=str,
+)
+async def test_a_hub_that_makes_no_sense(
+    store: Models, hub: Hub, tmp_path: Path, told: dict[str, object]
+):
+    hub.told = told
+    with pytest.raises(EngineProtocolError, match="the hub's"):
+        await pull(store)
+    assert listed(tmp_path / "models" / "parts") == []
+    assert listed(tmp_path) == [tmp_path / "models"]
+
+
+async def test_a_token_that_is_none(store: Models, hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_sécret")
+    with pytest.raises(EngineRefusedError, match="HF_TOKEN") as caught:
+        await pull(store)
+    assert "cret" not in str(caught.value)
 
 
 async def test_an_unreachable_hub(store: Models, hub: Hub, monkeypatch: pytest.MonkeyPatch):
