@@ -175,14 +175,15 @@ class Contents:
 
     async def _copy(self, path: Path, fresh: Path, digest: "_Digest") -> Batches:
         loop = asyncio.get_running_loop()
-        told, at, size = 0.0, 0, _size(path)
+        told, at, size, line = 0.0, 0, _size(path), f"copying {path.name}"
         pieces = _copied(path, fresh, digest)
         try:
             while (count := await finished(None, next, pieces, 0)) > 0:
                 at += count
-                if loop.time() - told >= _TELL_SECONDS:
+                if at < size and loop.time() - told >= _TELL_SECONDS:
                     told = loop.time()
-                    yield [Progress(what="fetching", text=f"copying {path.name}", at=at, of=size)]
+                    yield [Progress(what="fetching", text=line, at=at, of=size)]
+            yield [Progress(what="fetching", text=line, at=at, of=at)]
         finally:
             pieces.close()
 

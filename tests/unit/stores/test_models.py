@@ -503,6 +503,9 @@ async def test_a_file_of_this_machine_is_taken_in(store: Models, tmp_path: Path)
     async with aclosing(store.add(path, "mine")) as batches:
         said = [event async for batch in batches for event in batch]
     assert isinstance(said[-1], ev.Done)
+    told = [one for one in said if isinstance(one, ev.Progress) and one.of]
+    assert (told[-1].text, told[-1].at) == ("copying mine.gguf", len(CONTENT))
+    assert {one.of for one in told} == {len(CONTENT)}
     path.write_bytes(b"changed afterwards")
     (model,) = await store.models()
     assert (model.name, model.digest, model.origin) == ("mine:latest", SHA, "mine.gguf")

@@ -39,7 +39,7 @@ def generate(data: bytes) -> Request | Query:
         if getattr(body, name):
             _refuse_beside(name, body)
     if body.template:
-        raise _unsupported("template", "a model's own template is always used; create a model")
+        raise _unsupported("template", "a model's own is always used; raw takes a prompt as it is")
     parts: tuple[Part, ...] = (*images, TextPart(body.prompt or ""))
     messages: tuple[Message, ...] = (Message(role="user", parts=parts),)
     if body.system:

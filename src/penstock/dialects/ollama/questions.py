@@ -111,7 +111,7 @@ def _create(data: bytes) -> Request:
         if getattr(body, name):
             raise UnsupportedParameterError(
                 f"{name}: not supported; a model is made of a GGUF file or another model, with "
-                "system, template, license and parameters",
+                "system, license and parameters",
                 param=name,
             )
     if not body.source and not body.files:
