@@ -111,11 +111,11 @@ def vectors(data: bytes, wanted: int) -> Embedded:
         raise EngineProtocolError(
             f"the upstream sent {len(made.embeddings)} vectors for {wanted} texts"
         )
-    load = made.load_duration or 0
+    load, total = made.load_duration or 0, made.total_duration
     return Embedded(
         vectors=tuple(tuple(vector) for vector in made.embeddings),
         input_tokens=made.prompt_eval_count or 0,
-        timings=Timings(load=load, prompt=max(0, (made.total_duration or 0) - load)),
+        timings=Timings(load=load, prompt=max(0, total - load)) if total else None,
     )
 
 

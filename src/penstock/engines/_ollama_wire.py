@@ -123,11 +123,7 @@ class Lines:
         usage = ev.Usage(
             input_tokens=line.prompt_eval_count or 0,
             output_tokens=line.eval_count or 0,
-            timings=ev.Timings(
-                load=line.load_duration or 0,
-                prompt=line.prompt_eval_duration or 0,
-                generation=line.eval_duration or 0,
-            ),
+            timings=_timings(line),
         )
         return self._close(ev.Done(reason=reason), usage)
 
@@ -147,6 +143,15 @@ class Lines:
         if usage is not None:
             found.append(usage)
         return [*found, terminal]
+
+
+def _timings(line: _Line) -> ev.Timings | None:
+    """`None` of a server that measures nothing: no time at all would be a lie."""
+    told = (line.load_duration, line.prompt_eval_duration, line.eval_duration)
+    if not any(told):
+        return None
+    load, prompt, generation = (time or 0 for time in told)
+    return ev.Timings(load=load, prompt=prompt, generation=generation)
 
 
 def _delta(thinking: bool, text: str) -> ev.Event:

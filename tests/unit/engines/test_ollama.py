@@ -25,12 +25,12 @@ from penstock.core.events import (
 )
 from penstock.core.messages import ImagePart, Message, TextPart, ToolCall, say
 from penstock.core.ports import Timeouts
-from penstock.core.queries import EmbedAsk
+from penstock.core.queries import EmbedAsk, Embedded
 from penstock.core.request import Effort, ReplyFormat, Request, Sampling, ToolChoice, ToolSpec
 from penstock.core.secrets import Secret
 from penstock.engines._ollama_body import body
 from penstock.engines._ollama_body import raw as raw_body
-from penstock.engines._ollama_models import cards, running
+from penstock.engines._ollama_models import cards, running, vectors
 from penstock.engines._ollama_wire import Lines
 from penstock.engines.ollama import Config, Engine
 from penstock.testing.engines import play, said
@@ -90,6 +90,13 @@ def test_calls_are_numbered_over_all_lines() -> None:
         ToolCallDelta(part=3, call="i", name="g", arguments="{}"),
         Done(reason="tool_calls"),
     ]
+
+
+def test_a_server_that_measures_no_time() -> None:
+    usage, _ = made(b'{"done":true,"prompt_eval_count":3,"eval_count":2}')
+    assert usage == Usage(input_tokens=3, output_tokens=2)
+    told = b'{"embeddings":[[0.5]],"prompt_eval_count":1}'
+    assert vectors(told, 1) == Embedded(vectors=((0.5,),), input_tokens=1)
 
 
 def test_length() -> None:
