@@ -12,7 +12,13 @@ from penstock.engines import _parts, _said
 from penstock.engines._think import ThinkTags
 from penstock.wire import json
 
-_REASONS: Final[dict[str, ev.FinishReason]] = {"stop": "stop", "length": "length"}
+_REASONS: Final[dict[str, ev.FinishReason]] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "filtered",
+}
+_BROKEN: Final = "cancelled"
+"""These last two are said by a Penstock, and never by Ollama: somebody there ended the answer."""
 
 
 class _Function(msgspec.Struct, frozen=True, gc=False):
@@ -114,6 +120,8 @@ class Lines:
             self._calls += 1
 
     def _last(self, line: _Line) -> list[ev.Event]:
+        if line.done_reason == _BROKEN:
+            return self._close(_said.failure("the answer was cancelled there"))
         reason = _REASONS.get(line.done_reason or "stop", "stop")
         if self._calls and reason == "stop":
             # Ollama has no reason of its own for it.

@@ -92,6 +92,14 @@ def test_calls_are_numbered_over_all_lines() -> None:
     ]
 
 
+def test_what_only_a_penstock_says() -> None:
+    filtered = b'{"done":true,"done_reason":"content_filter"}'
+    assert made(filtered) == [Done(reason="filtered")]
+    _, end = made(b'{"message":{"content":"a"}}', b'{"done":true,"done_reason":"cancelled"}')
+    assert isinstance(end, Failed)
+    assert "cancelled" in end.message
+
+
 def test_a_server_that_measures_no_time() -> None:
     usage, _ = made(b'{"done":true,"prompt_eval_count":3,"eval_count":2}')
     assert usage == Usage(input_tokens=3, output_tokens=2)
