@@ -104,6 +104,8 @@ def _info(repo: str, endpoint: str | None) -> ModelInfo:
         raise InvalidRequestError(f"{repo!r} is no name of the hub", param="model") from error
     except (HfHubHTTPError, httpx2.HTTPError, OfflineModeIsEnabled) as error:
         raise _refused(repo, error) from error
+    except OSError as error:
+        raise EngineError(f"the hub's sign-in can't be read: {error.strerror}") from error
     except UnicodeEncodeError as error:
         raise EngineRefusedError("HF_TOKEN holds a character that no token has") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:

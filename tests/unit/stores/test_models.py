@@ -767,6 +767,29 @@ async def test_what_is_in_use_elsewhere_stays(store: Models, hub: Hub):
     assert content.read_bytes() == CONTENT
 
 
+async def test_a_folder_that_can_not_be_written_is_said_without_its_path(
+    store: Models, hub: Hub, tmp_path: Path
+):
+    await create(store, "one", Fetch(source="penstock-demo"))
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(CONTENT)
+    names = tmp_path / "models" / "locks" / "names"
+    names.unlink()
+    names.mkdir()  # no file: root, who runs tests too, may write to any that is one
+    tries = [
+        store.delete("one"),
+        store.copy("one", "two"),
+        store.has_blob(SHA),
+        create(store, "three", Fetch(source="one")),
+        pull(store),
+        added(store, mine),
+    ]
+    for attempt in tries:
+        with pytest.raises(UnavailableError, match="the model store can't be used") as caught:
+            await attempt
+        assert str(tmp_path) not in str(caught.value)
+
+
 async def test_another_process_sees_it(tmp_path: Path):
     here, there = models(tmp_path / "models"), models(tmp_path / "models")
     assert await there.models() == ()
