@@ -80,9 +80,8 @@ def _checked(name: str, value: Value) -> Value:
         # An empty one would end every answer before its first word.
         return [text for text in texts if text]
     if name in _Numbers.__struct_fields__:
-        whole = isinstance(value, float) and value.is_integer()
-        said = {name: int(value) if whole else value}
-        found = json.convert(said, _Numbers, InvalidRequestError, "parameters")
+        plain = int(value) if isinstance(value, float) and value.is_integer() else value
+        found = json.convert({name: plain}, _Numbers, InvalidRequestError, "parameters")
         number: Value = getattr(found, name)
         return number
     if name in _HINTS:

@@ -51,14 +51,17 @@ async def test_what_a_pull_does_is_told_when_it_does_it(tmp_path: Path, hub: Hub
 
 async def test_leaving_a_pull_frees_its_content_at_once(tmp_path: Path, hub: Hub):
     hub.pace = 0.05
+    kept = 0
     async with aclosing(streaming(tmp_path, [])) as batches:
         async for batch in batches:
             event = batch[0]
             if isinstance(event, ev.Progress) and 0 < event.at < event.of:
+                kept = event.at
                 break
     hub.pace = 0.0
     async with aclosing(streaming(tmp_path, [])) as batches:
         said = [event async for batch in batches for event in batch]
     assert isinstance(said[-1], ev.Done)
-    waited = [one for one in said if isinstance(one, ev.Progress) and 0 < one.at < one.of]
-    assert all(one.at >= event.at for one in waited)
+    after = [one.at for one in said if isinstance(one, ev.Progress) and one.of]
+    assert after
+    assert min(after) >= kept > 0
