@@ -30,6 +30,7 @@ from penstock.wire import json as door
 
 ROOT = Path(__file__).parents[2] / "vectors"
 DIALECT = Dialect()
+SAID = [{"role": "user", "content": "x"}]
 STREAM = "0f4b6d1a8c2e4795a3b1d5f70918273f"
 
 
@@ -312,6 +313,32 @@ def test_streamed_and_whole_answers_end_alike():
 
 
 # ── errors ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("told", "logprobs"),
+    [
+        (
+            b'[{"token":"a","logprob":-0.5,"bytes":null,"top_logprobs":null}]',
+            [{"token": "a", "logprob": -0.5}],
+        ),
+        (b'[{"token":"a","logprob":null}]', None),
+        (b"null", None),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+def test_log_probabilities_that_an_upstream_got_wrong_cost_no_text(
+    path: str, told: bytes, logprobs: object
+):
+    more = {"prompt": "x"} if path == "/api/generate" else {"messages": SAID}
+    asked = request(path, logprobs=True, top_logprobs=2, **more)
+    delta = ev.TextDelta(part=1, text="a", logprobs=door.raw(told))
+    said = lines(asked, entries((1, delta), (2, ev.Done(reason="stop"))))
+    assert said[0].get("response", said[0].get("message", {}).get("content")) == "a"
+    assert said[0].get("logprobs") == logprobs
+    assert said[-1]["done"]
+    reply = fold(entries((1, delta), (2, ev.Done(reason="stop"))))
+    assert json.loads(DIALECT.whole(asked, reply).body).get("logprobs") == logprobs
 
 
 def test_no_run_that_failed_is_a_5xx_that_clients_send_again():
