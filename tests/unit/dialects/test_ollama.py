@@ -137,6 +137,19 @@ def test_wrong_options_are_refused_also_where_a_model_is_only_loaded(
     assert caught.value.param == param
 
 
+def test_nothing_said_in_two_quotes_is_not_given():
+    call = {"function": {"name": "f", "arguments": {}}, "id": ""}
+    result = {"role": "tool", "content": "1", "tool_name": "", "tool_call_id": ""}
+    said = [{"role": "assistant", "tool_calls": [call], "thinking": ""}, result]
+    found = request("/api/chat", messages=said, keep_alive="", think="", format="")
+    asked, told = found.messages
+    assert told.tool_call_id == asked.tool_calls[0].id
+    assert (found.ignored, found.effort, found.reply_format) == ((), None, None)
+    loaded = parsed("/api/chat", {"model": "m", "keep_alive": ""})
+    assert isinstance(loaded, Query)
+    assert (loaded.operation, loaded.ignored) == ("load_model", ())
+
+
 @pytest.mark.parametrize(
     "arguments", [[], 1, "[1]", '{"a":', "", "  "], ids=["list", "number", "text", "cut", "", " "]
 )

@@ -68,7 +68,7 @@ def _loading(body: shapes.Common, form: str) -> Query:
     _checked(body.options or {})
     if body.keep_alive is not None and _NO_TIME.fullmatch(str(body.keep_alive)):
         return Query("unload_model", body.model, form=form)
-    ignored = () if body.keep_alive is None else ("keep_alive",)
+    ignored = () if body.keep_alive in (None, "") else ("keep_alive",)
     return Query("load_model", body.model, form=form, ignored=ignored)
 
 
@@ -87,7 +87,7 @@ def _request(body: shapes.Common, messages: tuple[Message, ...], form: str) -> R
             sampling, logprobs=True, top_logprobs=body.top_logprobs or None
         )
     effort, hint = _effort(body.think)
-    hints = [name for name in shapes.HINTED if getattr(body, name, None) is not None]
+    hints = [name for name in shapes.HINTED if getattr(body, name, None) not in (None, "")]
     return Request(
         model=body.model,
         messages=messages,
@@ -216,7 +216,7 @@ def _answered(said: shapes.Said, waiting: list[ToolCall], n: int) -> str:
     for known in (
         lambda call: call.id == said.tool_call_id,
         lambda call: call.name == said.tool_name,
-        lambda _: said.tool_call_id is None,
+        lambda _: not said.tool_call_id,
     ):
         for call in waiting:
             if known(call):

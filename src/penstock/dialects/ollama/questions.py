@@ -90,7 +90,7 @@ def _embeddings(data: bytes) -> Query:
 
 def _hints(body: shapes.Embed | shapes.Embeddings) -> tuple[str, ...]:
     said = {"options": body.options, "keep_alive": body.keep_alive}
-    return tuple(name for name, value in said.items() if value is not None)
+    return tuple(name for name, value in said.items() if value not in (None, ""))
 
 
 def _pull(data: bytes) -> Request:
