@@ -49,8 +49,8 @@ def decode(data: bytes | str, kind: type[T], blame: type[GatewayError], *, lax: 
     `lax`: a text is a number or a truth where one is wanted, as the fields of a form are.
     """
     try:
+        # What is kept as it came, or skipped, msgspec does not look at: it may be no text at all.
         if isinstance(data, bytes) and not data.isascii():
-            # The decoder reads no text that it keeps as it is (`Raw`), and later readers do.
             data.decode()
         return cast("T", _decoder(cast("Hashable", kind), not lax).decode(data))
     except msgspec.ValidationError as error:

@@ -24,6 +24,13 @@ def test_what_splits_lines_is_escaped(character: str):
     assert len(door.encode(character).decode().splitlines()) == 1
 
 
+@pytest.mark.parametrize("body", [b'{"a": {"b": "\xff"}}', b'{"a": {"b": "\xed\xa0\x80"}}'])
+def test_what_is_kept_as_it_is_must_be_text_too(body: bytes):
+    with pytest.raises(InvalidRequestError, match="not valid JSON"):
+        door.decode(body, dict[str, door.Raw], InvalidRequestError)
+    assert not door.is_json(body)
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [
@@ -44,10 +51,3 @@ def test_a_wrong_field_is_named(body: bytes, path: str):
 def test_what_is_no_json_is_blamed_on_who_sent_it(body: bytes):
     with pytest.raises(EngineProtocolError):
         door.decode(body, Message, EngineProtocolError)
-
-
-@pytest.mark.parametrize("body", [b'{"a": {"b": "\xff"}}', b'{"a": {"b": "\xed\xa0\x80"}}'])
-def test_what_is_kept_as_it_is_must_be_text_too(body: bytes):
-    with pytest.raises(InvalidRequestError, match="not valid JSON"):
-        door.decode(body, dict[str, door.Raw], InvalidRequestError)
-    assert not door.is_json(body)
