@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from penstock.core.events import Timings
 from penstock.core.queries import Embedded, LoadedModel, ModelDetails
 from penstock.wire import json
 
+T = TypeVar("T")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,15 +71,25 @@ class _Tags(msgspec.Struct, frozen=True):
     models: list[_Tag] | None = None
 
 
+def _read(data: bytes, kind: type[T]) -> T:
+    try:
+        return json.decode(data, kind, EngineProtocolError)
+    except EngineProtocolError as error:
+        # Not with the field as `param`: it is none of the request's.
+        raise EngineProtocolError(
+            f"the upstream sent what makes no sense: {error.message}"
+        ) from error
+
+
 def cards(data: bytes) -> tuple[ModelCard, ...]:
     """One card a tag of `GET /api/tags`. Raises `EngineProtocolError`."""
-    tags = json.decode(data, _Tags, EngineProtocolError).models or []
+    tags = _read(data, _Tags).models or []
     return tuple(_card(tag, tag.details or _Details()) for tag in tags if tag.name or tag.model)
 
 
 def details(name: str, data: bytes) -> ModelDetails:
     """The answer of `POST /api/show`. Raises `EngineProtocolError`."""
-    shown = json.decode(data, _Shown, EngineProtocolError)
+    shown = _read(data, _Shown)
     told = shown.model_info or {}
     metadata = {
         key: value for key, value in told.items() if isinstance(value, (bool, int, float, str))
@@ -106,7 +117,7 @@ def details(name: str, data: bytes) -> ModelDetails:
 
 def vectors(data: bytes, wanted: int) -> Embedded:
     """The answer of `POST /api/embed`. Raises `EngineProtocolError`, also for too few vectors."""
-    made = json.decode(data, _Embeddings, EngineProtocolError)
+    made = _read(data, _Embeddings)
     if len(made.embeddings) != wanted:
         raise EngineProtocolError(
             f"the upstream sent {len(made.embeddings)} vectors for {wanted} texts"
@@ -121,7 +132,7 @@ def vectors(data: bytes, wanted: int) -> Embedded:
 
 def running(data: bytes) -> tuple[LoadedModel, ...]:
     """The answer of `GET /api/ps`. Raises `EngineProtocolError`."""
-    models = json.decode(data, _Ps, EngineProtocolError).models or []
+    models = _read(data, _Ps).models or []
     return tuple(_loaded(one) for one in models)
 
 

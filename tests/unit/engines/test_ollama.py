@@ -1,5 +1,8 @@
 """The `ollama` engine: what it sends, what it makes of odd answers."""
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 import pytest
 
@@ -30,7 +33,7 @@ from penstock.core.request import Effort, ReplyFormat, Request, Sampling, ToolCh
 from penstock.core.secrets import Secret
 from penstock.engines._ollama_body import body
 from penstock.engines._ollama_body import raw as raw_body
-from penstock.engines._ollama_models import cards, running, vectors
+from penstock.engines._ollama_models import cards, details, running, vectors
 from penstock.engines._ollama_wire import Lines
 from penstock.engines.ollama import Config, Engine
 from penstock.testing.engines import play, said
@@ -90,6 +93,16 @@ def test_calls_are_numbered_over_all_lines() -> None:
         ToolCallDelta(part=3, call="i", name="g", arguments="{}"),
         Done(reason="tool_calls"),
     ]
+
+
+@pytest.mark.parametrize(
+    "read", [cards, running, partial(vectors, wanted=1), partial(details, "m")]
+)
+@pytest.mark.parametrize("said", [b"<html>", b"[]", b'{"models":5,"embeddings":5,"details":5}'])
+def test_lists_that_make_no_sense(read: Callable[[bytes], object], said: bytes) -> None:
+    with pytest.raises(EngineProtocolError, match="the upstream sent") as caught:
+        read(said)
+    assert caught.value.param is None
 
 
 def test_what_only_a_penstock_says() -> None:
