@@ -120,9 +120,10 @@ async def _bridge(config: Config, gateway: Gateway) -> AsyncIterator[None]:
     if not config.mqtt.url:
         yield
         return
-    place = f"{socket.gethostname()}:{paths.streams_folder(config)}"
+    folder = paths.streams_folder(config).absolute()
+    place = f"{socket.gethostname()}:{folder}"
     identity = f"penstock-{sha256(place.encode()).hexdigest()[:16]}"
-    async with registry.load("transports", "mqtt").Bridge(gateway, config.mqtt, identity):
+    async with registry.load("transports", "mqtt").Bridge(gateway, config.mqtt, identity, folder):
         yield
 
 

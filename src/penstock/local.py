@@ -290,17 +290,12 @@ class _Thread:
         self._thread.join()
 
     def _take(self, step: Step) -> object:
-        return self._there(_taken(step)) if isinstance(step, Work) else _slept(step)
+        return self._there(step) if isinstance(step, Work) else _slept(step)
 
-    def _there(self, work: Awaitable[object]) -> object:
-        async def waited() -> object:
-            return await work
-
-        coroutine = waited()
+    def _there(self, work: Work) -> object:
         if self._loop is None or self._loop.is_closed():
-            coroutine.close()
             raise UnavailableError("the engine was closed")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        future = asyncio.run_coroutine_threadsafe(_taken(work), self._loop)
         try:
             return future.result()
         finally:

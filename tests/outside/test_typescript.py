@@ -249,7 +249,7 @@ def examples(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = application(tmp_path_factory.mktemp("examples"))
     for script in EXAMPLES.glob("typescript/*.ts"):
         shutil.copy(script, folder)
-    page = (ROOT / "docs/clients_typescript.md").read_text()
+    page = (ROOT / "docs/clients/typescript.md").read_text()
     for n, (kind, text) in enumerate(FENCE.findall(page)):
         (folder / f"page{n}.{kind}").write_text(text)
     (folder / "package.json").write_text('{"type": "module"}')
@@ -264,7 +264,7 @@ def test_no_example_is_left_out():
     python = {path.stem for path in EXAMPLES.glob("python/*.py")}
     assert {path.stem for path in EXAMPLES.glob("typescript/*.ts")} == set(SAYS)
     assert set(SAYS) - {"session"} == python - {"image_client"}
-    page = (ROOT / "docs/clients_typescript.md").read_text()
+    page = (ROOT / "docs/clients/typescript.md").read_text()
     section = page.partition("\n## Examples\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(SAYS)
 

@@ -95,7 +95,7 @@ export class Connection {
     const request: RequestInit = { method: ask.method ?? "GET", headers, signal };
     if (ask.body !== undefined) {
       headers["Content-Type"] = "application/json";
-      request.body = JSON.stringify(ask.body);
+      request.body = encoded(ask.body);
     }
     if (ask.keepalive) request.keepalive = true;
     // Called bare: a browser's fetch refuses another `this`.
@@ -111,6 +111,14 @@ export class Connection {
     const named = found.process?.env?.["PENSTOCK_URL"];
     if (named) return named.replace(/\/+$/, "").replace(/\/v1$/, "");
     throw new PenstockError("no address: give `url`, such as http://127.0.0.1:9601");
+  }
+}
+
+function encoded(body: unknown): string {
+  try {
+    return JSON.stringify(body);
+  } catch (error) {
+    throw new PenstockError(`the request is no JSON (${String(error)})`, { cause: error });
   }
 }
 

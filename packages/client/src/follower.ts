@@ -180,9 +180,10 @@ export class Follower<T> {
     if (!(error instanceof PenstockError && error.retryable && this.#source.resumable)) throw error;
     const now = performance.now();
     this.#lostAt ??= now;
-    if (now - this.#lostAt > this.#connection.patience) throw error;
-    const asked = error instanceof HttpError ? error.retryAfter : undefined;
-    await pause(asked ?? this.#wait * (0.75 + Math.random() / 2), closing);
+    const asked = error instanceof HttpError ? (error.retryAfter ?? 0) : 0;
+    const wait = Math.max(asked, this.#wait * (0.75 + Math.random() / 2));
+    if (now + asked - this.#lostAt > this.#connection.patience) throw error;
+    await pause(wait, closing);
     this.#wait = Math.min(this.#wait * 2, this.#connection.longestWait);
   }
 }

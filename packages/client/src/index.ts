@@ -13,6 +13,7 @@ export { Folder, type FinishReason, type Result, type StreamEvent, type ToolCall
 export { type BeginOptions, Penstock, type Question, type ResumeOptions } from "./penstock.js";
 export {
   type Answer,
+  type ChatQuestion,
   createLlmAPI,
   llmAPI,
   type LlmAPI,
@@ -21,6 +22,7 @@ export {
   type OnChunk,
   type OnComplete,
   type OnError,
+  type PlainMessage,
 } from "./portal.js";
 export type * as schema from "./schema.js";
 export { type DecoderOptions, readEvents, type ServerSentEvent, SseDecoder } from "./sse.js";

@@ -38,6 +38,17 @@ export type OnComplete = () => void;
 /** Anything that went wrong, once. */
 export type OnError = (error: Error) => void;
 
+/** A message of the page's own making: the portal's pages keep their roles as plain text. */
+export interface PlainMessage {
+  role: string;
+  content: string;
+}
+
+/** What is asked without a session. */
+export type ChatQuestion = Omit<PortalChatBody, "messages"> & {
+  messages: (PortalChatBody["messages"][number] | PlainMessage)[];
+};
+
 type Body = Record<string, unknown>;
 
 /** The functions of the portal's `api.ts`. Made by `createLlmAPI`. */
@@ -52,7 +63,7 @@ export class LlmAPI {
   }
 
   /** The answer to `messages`; its text is `.data.response`. */
-  chat = (data: PortalChatBody, signal?: AbortSignal): Promise<Answer<PortalReply>> =>
+  chat = (data: ChatQuestion, signal?: AbortSignal): Promise<Answer<PortalReply>> =>
     this.#post("/api/llm/chat", data, signal);
 
   /** The answer within a session that the server keeps. */
@@ -68,7 +79,7 @@ export class LlmAPI {
    * What a callback throws ends the stream, as an error of it.
    */
   chatStream = (
-    data: PortalChatBody,
+    data: ChatQuestion,
     onChunk?: OnChunk,
     onComplete?: OnComplete,
     onError?: OnError,
@@ -173,6 +184,7 @@ async function read(
   told: Told,
   heard: { text: string },
 ): Promise<void> {
+  told.signal?.throwIfAborted(); // Then nothing is asked.
   await sooner(source.begin(), told.signal);
   for (;;) {
     const events = await follower.next(told.signal);

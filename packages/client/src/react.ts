@@ -69,6 +69,7 @@ class Store {
   #stream: Stream | undefined;
   #listeners = new Set<() => void>();
   #drawing = false;
+  #draw = (): void => undefined;
 
   constructor(public penstock: Penstock) {}
 
@@ -105,26 +106,27 @@ class Store {
     this.#stream = stream;
     before?.close();
     this.#set({ ...NOTHING, status: "waiting" });
-    void this.#follow(stream).catch((error: unknown) => {
-      if (this.#stream !== stream) return;
-      const told = error instanceof Error ? error : new Error(String(error));
-      this.#set({ ...this.#state, status: "failed", error: told });
-    });
+    void this.#follow(stream);
   }
 
   async #follow(stream: Stream): Promise<void> {
     const folder = new Folder();
     let status = this.#state.status;
-    const draw = (): void => {
-      this.#drawing = false;
-      if (this.#stream === stream) this.#set(state(folder, stream, status));
-    };
-    for await (const event of stream) {
+    let error: Error | undefined;
+    this.#draw = () => this.#set(state(folder, stream, status, error ?? folder.failed));
+    try {
+      for await (const event of stream) {
+        if (this.#stream !== stream) return;
+        folder.feed(event);
+        status = after(status, event);
+        this.onEvent?.(event);
+        this.#soon();
+      }
+    } catch (caught) {
       if (this.#stream !== stream) return;
-      folder.feed(event);
-      status = after(status, event);
-      this.onEvent?.(event);
-      this.#soon(draw);
+      status = "failed";
+      error = caught instanceof Error ? caught : new Error(String(caught));
+      this.#draw();
     }
   }
 
@@ -133,9 +135,14 @@ class Store {
     for (const listener of this.#listeners) listener();
   }
 
-  #soon(draw: () => void): void {
+  #soon(): void {
     if (this.#drawing) return;
     this.#drawing = true;
+    // Whatever there is by then, also of a stream that is read instead.
+    const draw = (): void => {
+      this.#drawing = false;
+      if (this.#stream) this.#draw();
+    };
     // A page in the background has no frames; a timer still runs there.
     if (globalThis.document?.visibilityState === "visible") requestAnimationFrame(draw);
     else setTimeout(draw, 16);
@@ -159,10 +166,15 @@ function after(before: StreamState["status"], event: StreamEvent): StreamState["
 }
 
 /** Of its own: what React was given is never changed. */
-function state(folder: Folder, stream: Stream, status: StreamState["status"]): StreamState {
-  const { text, reasoning, usage, failed } = folder;
+function state(
+  folder: Folder,
+  stream: Stream,
+  status: StreamState["status"],
+  error: Error | undefined,
+): StreamState {
+  const { text, reasoning, usage } = folder;
   const toolCalls = folder.toolCalls.map((call) => ({ ...call }));
   const images = [...folder.images];
   const { id, seq } = stream;
-  return { status, text, reasoning, toolCalls, images, usage, error: failed, id, seq };
+  return { status, text, reasoning, toolCalls, images, usage, error, id, seq };
 }

@@ -190,7 +190,10 @@ export class Stream implements AsyncIterable<StreamEvent, void, undefined> {
 /** The promise's value, or the abort's reason if that comes first. */
 export async function sooner<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
-  signal.throwIfAborted();
+  if (signal.aborted) {
+    promise.catch(() => undefined);
+    throw signal.reason;
+  }
   let stop: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {
     stop = () => reject(signal.reason);

@@ -171,6 +171,46 @@ test("an abort before the answer is none either", async () => {
   expect(told).toMatchObject({ chunks: [], completed: 0, errors: [] });
 });
 
+test.each([true, false])("what its server doesn't know is sent only to resume: %s", async (resume) => {
+  const sent: Headers[] = [];
+  const fetch: typeof globalThis.fetch = (input, init) => {
+    sent.push(new Headers(init?.headers));
+    return globalThis.fetch(input, init);
+  };
+  const told = listener();
+  const other = createLlmAPI({ url, fetch, resume });
+  expect(await other.chatStream({ model: "long", messages: ASKED }, ...told.callbacks)).toBe(long.text);
+  expect(told).toMatchObject({ completed: 1, errors: [] });
+  expect(sent.map((one) => one.has("last-event-id"))).toEqual([resume]);
+  expect(sent.map((one) => one.has("penstock-on-disconnect"))).toEqual([resume]);
+});
+
+test("an abort before anything asks for nothing", async () => {
+  const told = listener();
+  let asked = 0;
+  const fetch = (): Promise<Response> => Promise.reject(new Error(`asked ${asked++}`));
+  const asking = createLlmAPI({ url, fetch }).chatStream(
+    { messages: ASKED },
+    ...told.callbacks,
+    AbortSignal.abort(),
+  );
+  expect(await asking).toBe("");
+  expect(told).toMatchObject({ chunks: [], completed: 0, errors: [] });
+  expect(asked).toBe(0);
+});
+
+test("roles may be plain text, as the portal's pages keep them", async () => {
+  const messages: { role: string; content: string }[] = [{ role: "user", content: "?" }];
+  expect((await api.chat({ model: "long", messages })).data.response).toBe(long.text);
+});
+
+test("what can't be sent is told as what it is", async () => {
+  const told = listener();
+  const messages = [{ role: "user", content: 1n as unknown as string }];
+  expect(await api.chatStream({ messages }, ...told.callbacks)).toBe("");
+  expect(told.errors.map(String)).toEqual([expect.stringContaining("the request is no JSON")]);
+});
+
 test("a time that is up is an error", async () => {
   const told = listener();
   const asked = { model: "slow", messages: ASKED };

@@ -2,7 +2,7 @@
 
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { afterEach, expect, inject, test } from "vitest";
+import { afterEach, expect, inject, test, vi } from "vitest";
 import { Penstock } from "../src/index.js";
 import { type UseStream, useStream } from "../src/react.js";
 
@@ -24,11 +24,11 @@ interface Shown {
 }
 
 /** A page with one component that uses the hook; every state that it was drawn with. */
-async function page(): Promise<Shown> {
+async function page(client = penstock): Promise<Shown> {
   const states: UseStream[] = [];
   const seqs: number[] = [];
   function Component(): React.ReactNode {
-    const stream = useStream(penstock, (event) => void seqs.push(event.seq));
+    const stream = useStream(client, (event) => void seqs.push(event.seq));
     states.push(stream);
     return <p>{stream.text}</p>;
   }
@@ -90,6 +90,45 @@ test("errors are state", async () => {
   now().send({ model: "broken", messages: ASKED });
   await expect.poll(() => now().error?.message, { timeout: 10_000 }).toContain("broken off");
   expect(now().text).not.toBe("");
+});
+
+/** Keeps the page from drawing, as in the background; what it gives draws again. */
+function undrawn(): { frames: FrameRequestCallback[]; draw: () => Promise<void> } {
+  const frames: FrameRequestCallback[] = [];
+  const spy = vi.spyOn(globalThis, "requestAnimationFrame");
+  spy.mockImplementation((frame) => frames.push(frame));
+  const draw = async (): Promise<void> => {
+    spy.mockRestore();
+    for (const frame of frames) frame(0);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  };
+  return { frames, draw };
+}
+
+test("an error that comes while the page draws nothing is still there when it does", async () => {
+  const said = 'id: 1\ndata: {"seq":1,"ms":0,"event":{"type":"text","part":0,"text":"so far"}}\n\n';
+  const answers = [new Response(said), new Response("{}", { status: 404 })]; // forgotten meanwhile
+  const fetch = (): Promise<Response> => Promise.resolve(answers.shift() as Response);
+  const { now } = await page(new Penstock({ url, fetch, firstWait: 1 }));
+  const { frames, draw } = undrawn();
+  now().resume("s");
+  await expect.poll(() => now().status).toBe("failed");
+  expect(frames).toHaveLength(1);
+  await draw();
+  expect(now()).toMatchObject({ status: "failed", text: "so far", seq: 1 });
+  expect(now().error?.message).toContain("404");
+});
+
+test("a stream that is read instead while the page draws nothing is drawn when it does", async () => {
+  const { now, seqs } = await page();
+  const { frames, draw } = undrawn();
+  now().send({ model: "slow", messages: ASKED });
+  await expect.poll(() => frames.length, { timeout: 10_000 }).toBe(1);
+  seqs.length = 0;
+  now().resume(long.id);
+  await expect.poll(() => seqs.length, { timeout: 10_000 }).toBe(long.events);
+  await draw();
+  expect(now()).toMatchObject({ status: "done", text: long.text, id: long.id });
 });
 
 test("a new question ends the old one", async () => {

@@ -1,19 +1,25 @@
 /** Answers of a server that a real one can't be made to give. */
 
 import { expect, test } from "vitest";
-import { HttpError, Penstock, PenstockError, ProtocolError } from "../src/index.js";
+import { type ConnectionOptions, HttpError, Penstock, PenstockError, ProtocolError } from "../src/index.js";
 
 type Answer = string | Response;
 
 /** A client whose server gives these answers in turn, the last one for ever; and what it was asked. */
 function answering(...answers: Answer[]): { penstock: Penstock; asked: string[] } {
+  return patiently({ firstWait: 1, longestWait: 2, patience: 50 }, ...answers);
+}
+
+function patiently(
+  times: ConnectionOptions,
+  ...answers: Answer[]
+): { penstock: Penstock; asked: string[] } {
   const asked: string[] = [];
   const fetch: typeof globalThis.fetch = (input) => {
     asked.push(String(input).replace("http://server/v1/streams/", ""));
     const answer = answers.length > 1 ? answers.shift() : answers[0];
     return Promise.resolve(answer instanceof Response ? answer.clone() : new Response(answer));
   };
-  const times = { firstWait: 1, longestWait: 2, patience: 50 };
   return { penstock: new Penstock({ url: "http://server", fetch, ...times }), asked };
 }
 
@@ -69,6 +75,19 @@ test("a server that is busy is asked again when it says so", async () => {
   expect((await penstock.resume("s").result()).text).toBe("1 ");
   expect(asked).toHaveLength(2);
   expect(performance.now() - began).toBeGreaterThan(25);
+});
+
+test.each([
+  ["in an hour", "3600", 1],
+  ["at once, for ever", "0", 9],
+])("a server that is busy and asks to come back %s", async (_, after, most) => {
+  const headers = { "Retry-After": after };
+  const times = { firstWait: 20, longestWait: 20, patience: 100 };
+  const { penstock, asked } = patiently(times, new Response("{}", { status: 503, headers }));
+  const began = performance.now();
+  await expect(penstock.resume("s").result()).rejects.toMatchObject({ status: 503 });
+  expect(performance.now() - began).toBeLessThan(5_000);
+  expect(asked.length).toBeLessThanOrEqual(most);
 });
 
 test("a key that is refused is not tried again, and not told", async () => {

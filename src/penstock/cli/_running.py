@@ -1,8 +1,10 @@
 """From a coroutine to an exit status: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
 
 import asyncio
+import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Final, NoReturn
 
 from penstock.cli import _output
@@ -36,3 +38,23 @@ def fail(error: GatewayError) -> NoReturn:
     """Says what went wrong, and ends."""
     _output.trouble(explain(error))
     sys.exit(FAILED)
+
+
+@asynccontextmanager
+async def stoppable() -> AsyncIterator[tuple[asyncio.TaskGroup, list[asyncio.Task[object]]]]:
+    """A group in which Ctrl-C cancels what is in the list, and nothing else."""
+    loop = asyncio.get_running_loop()
+    tasks: list[asyncio.Task[object]] = []
+
+    def stop() -> None:
+        for task in tasks:
+            task.cancel()
+
+    before = signal.getsignal(signal.SIGINT)
+    loop.add_signal_handler(signal.SIGINT, stop)
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group, tasks
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)

@@ -1,10 +1,7 @@
 """`penstock chat`: a conversation in the terminal."""
 
-import asyncio
-import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -151,7 +148,7 @@ class _Chat:
     async def _ask(self, text: str) -> None:
         reply = _Reply(rendered=self._typed and sys.stdout.isatty())
         trouble: GatewayError | None = None
-        async with _stoppable() as (group, stop):
+        async with _running.stoppable() as (group, stop):
             task = group.create_task(reply.read(self._who, self._talk, text))
             stop.append(task)
         stopped = task.cancelled()
@@ -216,25 +213,3 @@ class _Reply:
                 self._reason = reason
             case _:
                 pass
-
-
-@asynccontextmanager
-async def _stoppable() -> AsyncIterator[
-    tuple[asyncio.TaskGroup, list[asyncio.Task[GatewayError | None]]]
-]:
-    """A group in which Ctrl-C cancels what is in the list, and nothing else."""
-    loop = asyncio.get_running_loop()
-    tasks: list[asyncio.Task[GatewayError | None]] = []
-
-    def stop() -> None:
-        for task in tasks:
-            task.cancel()
-
-    before = signal.getsignal(signal.SIGINT)
-    loop.add_signal_handler(signal.SIGINT, stop)
-    try:
-        async with asyncio.TaskGroup() as group:
-            yield group, tasks
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, before)

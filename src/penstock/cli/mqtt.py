@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from penstock import registry
 from penstock.cli import _output, _running
 from penstock.cli._advice import explain
+from penstock.cli._conversation import STOPPED
 from penstock.cli._settings import settings
 from penstock.cli._typing import Lines, Piped, Typed
 from penstock.config import paths
@@ -84,9 +85,10 @@ class _Mqtt(Protocol):
 def mqtt(*, config: Path | None, **given: object) -> None:
     """Talk with a model through an MQTT broker, where a Penstock with [mqtt] is on the other side.
 
-    Without PROMPT, line by line, in one session; /quit or Ctrl-D leaves. Lines can be piped in. A
-    broker that is restarted in the middle of an answer costs nothing: it goes on where it was. The
-    password is [mqtt] password, or PENSTOCK_MQTT_PASSWORD in the environment.
+    Without PROMPT, line by line, in one session; Ctrl-C stops an answer, /quit or Ctrl-D leaves.
+    Lines can be piped in. A broker that is restarted in the middle of an answer costs nothing: it
+    goes on where it was. The password is [mqtt] password, or PENSTOCK_MQTT_PASSWORD in the
+    environment.
 
     \b
     Examples:
@@ -146,8 +148,18 @@ class _Talk:
                 continue
             if line is None or line.strip() == "/quit":
                 return _running.DONE if typed else status
-            if line.strip():
+            if line.strip() and typed:
+                await self._stoppable_answer(line)
+            elif line.strip():
                 status = max(status, await self.answer(line))
+
+    async def _stoppable_answer(self, text: str) -> None:
+        async with _running.stoppable() as (group, stop):
+            task = group.create_task(self.answer(text))
+            stop.append(task)
+        if task.cancelled():
+            _output.write("\n")
+            _output.note(STOPPED)
 
     async def answer(self, text: str) -> int:
         """Asks, and shows the answer as it comes."""

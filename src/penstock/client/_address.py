@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Mapping
-from typing import Literal, TypedDict, TypeVar
-from urllib.parse import urlsplit
+from typing import Literal, TypedDict, TypeVar, get_args
+from urllib.parse import SplitResult, urlsplit
 
 from penstock.client._patience import Clock, Patience
+from penstock.client._proxies import basic
 from penstock.client._refusals import refusal, silent
 from penstock.client.steps import Open, Opened, SilenceError, Steps, opening, reading
 from penstock.core.errors import EngineProtocolError, GatewayError, InvalidRequestError
@@ -32,15 +33,20 @@ class Settings(TypedDict, total=False):
 
 
 class Address:
-    """`url`: scheme, host, port and any path. The settings as the clients have them."""
+    """`url`: scheme, host, port and any path; a user and a password in it are sent where no key is,
+    and never shown. The settings as the clients have them.
+
+    Raises `InvalidRequestError` for what is none of these.
+    """
 
     def __init__(self, url: str, key: Secret | str | None, settings: Settings) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise InvalidRequestError(f"{url!r} is no address; it looks like http://HOST:PORT")
-        self.root = f"{parts.scheme}://{parts.netloc}"
+        parts = _split(url)
+        _check(settings)
+        who, _, place = parts.netloc.rpartition("@")
+        self.root = f"{parts.scheme}://{place}"
         self.url = self.root + parts.path.rstrip("/")
-        self.key = Secret(key) if isinstance(key, str) else key
+        self.key = checked_key(key)
+        self._authorization = _authorization(self.key, who)
         self.timeouts = settings.get("timeouts", Timeouts())
         self.silence = settings.get("silence", 30.0)
         self.clock: Clock = time.monotonic
@@ -71,8 +77,8 @@ class Address:
     ) -> Steps[Opened]:
         """An answer whose status is 200. Raises what the server says against it."""
         sent = dict(headers)
-        if self.key is not None and url.startswith(f"{self.root}/"):
-            sent["Authorization"] = f"Bearer {self.key.reveal()}"
+        if self._authorization is not None and url.startswith(f"{self.root}/"):
+            sent["Authorization"] = self._authorization.reveal()
         if body is not None:
             sent["Content-Type"] = "application/json"
         times = self.timeouts
@@ -116,3 +122,46 @@ class Address:
 
 def _encoded(body: object) -> bytes | None:
     return None if body is None else json.encode(body)
+
+
+def checked_key(key: Secret | str | None) -> Secret | None:
+    """An empty key is none. Raises `InvalidRequestError`, without the key, for one that no header
+    can hold.
+    """
+    said = key.reveal() if isinstance(key, Secret) else key
+    if not said:
+        return None
+    if not (said.isascii() and said.isprintable()):
+        what = "the key holds characters that can't be sent; was a line end read with it?"
+        raise InvalidRequestError(what, param="key")
+    return Secret(said)
+
+
+def _authorization(key: Secret | None, who: str) -> Secret | None:
+    """Of a key, else of the user and the password in the address."""
+    if key is not None:
+        return Secret(f"Bearer {key.reveal()}")
+    return Secret(basic(who)) if who else None
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # of a port, or of brackets
+        parts, whole = urlsplit(""), False
+    if not whole:
+        said = "this" if "@" in url else repr(url)  # there may be a password in it
+        raise InvalidRequestError(f"{said} is no address; it looks like http://HOST:PORT")
+    return parts
+
+
+def _check(settings: Settings) -> None:
+    unknown = sorted(set(settings) - Settings.__optional_keys__)
+    if unknown:
+        raise InvalidRequestError(f"there is no setting {unknown[0]!r}", param=unknown[0])
+    if settings.get("api", "auto") not in get_args(Api):
+        known = ", ".join(get_args(Api))
+        raise InvalidRequestError(f"api must be one of {known}", param="api")
+    if not isinstance(settings.get("timeouts", Timeouts()), Timeouts):
+        raise InvalidRequestError("timeouts must be penstock.Timeouts(…)", param="timeouts")

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from typing import TypeVar, cast
+from weakref import WeakSet
 
 import aiohttp
 
 from penstock.client._lost import lost
+from penstock.client._proxies import proxy_of
+from penstock.client._refusals import closed
 from penstock.client.steps import (
     Open,
     Read,
@@ -17,7 +20,7 @@ from penstock.client.steps import (
     Steps,
     awaited,
 )
-from penstock.core.errors import UnavailableError
+from penstock.core.errors import InvalidRequestError, UnavailableError
 
 T = TypeVar("T")
 
@@ -44,6 +47,9 @@ class AsyncHttp:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._used: WeakSet[_Answer] = WeakSet()
 
     async def run(self, steps: Steps[T]) -> T:
         """All steps of one piece of work; its value."""
@@ -51,9 +57,11 @@ class AsyncHttp:
 
     async def close(self) -> None:
         """Closes every connection."""
+        self._closed = True
+        for answer in list(self._used):  # the session would leave its reader waiting
+            answer.close()
         if self._session is not None:
             await self._session.close()
-            self._session = None
 
     async def _take(self, step: Step) -> object:
         if isinstance(step, Read):
@@ -66,6 +74,7 @@ class AsyncHttp:
         return await step.make()
 
     async def _open(self, step: Open) -> _Answer:
+        proxy = proxy_of(step.url)
         try:
             async with asyncio.timeout(step.seconds):
                 response = await self._http.request(
@@ -75,6 +84,7 @@ class AsyncHttp:
                     data=step.body,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=step.connect),
                     allow_redirects=False,
+                    proxy=proxy.url if proxy is not None else None,
                 )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise lost(error, step.url) from RefusedConnectionError(str(error))
@@ -82,10 +92,22 @@ class AsyncHttp:
             raise SilenceError from error
         except (aiohttp.ClientError, OSError) as error:
             raise lost(error, step.url) from error
-        return _Answer(response)
+        answer = _Answer(response)
+        self._used.add(answer)
+        return answer
 
     @property
     def _http(self) -> aiohttp.ClientSession:
+        """Raises `InvalidRequestError` for a client that was closed, and in another event loop than
+        the first one: its connections live there.
+        """
+        if self._closed:
+            raise closed()
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            what = "an AsyncClient serves one event loop; make another one in this loop"
+            raise InvalidRequestError(what)
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 headers={"Accept-Encoding": "identity"},

@@ -1,7 +1,7 @@
 """What a program says, as a request. No I/O."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal, TypedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, Literal, TypedDict, get_args
 
 import msgspec
 
@@ -99,7 +99,7 @@ class _Call(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    role: Literal["system", "user", "assistant", "tool"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[_Part] | None = None
     name: str | None = None
     tool_calls: list[_Call] | None = None
@@ -118,19 +118,22 @@ class _Tool(msgspec.Struct):
 
 def request(prompt: Prompt, options: Options | TurnOptions, model: str) -> Request:
     """Raises `InvalidRequestError` naming the field."""
-    said: dict[str, object] = {**options}
+    said = _given(options)
     system = said.pop("system", None)
     found = [say("system", str(system))] if system else []
     if isinstance(prompt, str):
         found.append(say("user", prompt))
     else:
-        found += [_message(n, one) for n, one in enumerate(prompt)]
+        found += _conversation(prompt)
     if not found:
         raise InvalidRequestError("there is nothing to answer: no message", param="messages")
     tools = said.pop("tools", ())
     choice = said.pop("tool_choice", None)
     schema = said.pop("json_schema", None)
     effort = said.pop("effort", None)
+    if effort is not None and effort not in get_args(Effort):
+        what = f"effort must be one of {', '.join(get_args(Effort))}"
+        raise InvalidRequestError(what, param="effort")
     name = said.pop("model", None)
     stop = said.get("stop")
     if stop is not None:
@@ -145,7 +148,7 @@ def request(prompt: Prompt, options: Options | TurnOptions, model: str) -> Reque
         "effort": effort,
     }
     return msgspec.structs.replace(
-        Request(model=str(name or model), messages=tuple(found), stream=True),
+        Request(model=str(name or model), messages=_texts(found), stream=True),
         tools=_tools(tools),
         **values,
     )
@@ -153,14 +156,14 @@ def request(prompt: Prompt, options: Options | TurnOptions, model: str) -> Reque
 
 def image_request(prompt: str, options: ImageOptions, model: str) -> Request:
     """Raises `InvalidRequestError` naming the field."""
-    said: dict[str, object] = {**options}
+    said = _given(options)
     name, seed = said.pop("model", None), said.pop("seed", None)
     unknown = sorted(set(said) - _IMAGE)
     if unknown:
         raise InvalidRequestError(f"there is no option {unknown[0]!r}", param=unknown[0])
     return Request(
         model=str(name or model),
-        messages=(say("user", prompt),),
+        messages=_texts([say("user", prompt)]),
         modality="image",
         sampling=json.convert({"seed": seed}, Sampling, InvalidRequestError),
         image=json.convert(said, ImageAsk, InvalidRequestError),
@@ -168,10 +171,37 @@ def image_request(prompt: str, options: ImageOptions, model: str) -> Request:
     )
 
 
-def _message(n: int, said: Message | Mapping[str, object]) -> Message:
+def _given(options: Options | TurnOptions | ImageOptions) -> dict[str, object]:
+    """What was said: `None` is not given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _texts(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The same. Raises for halves of characters, as bytes that are no UTF-8 become."""
+    for n, message in enumerate(messages):
+        try:
+            message.text.encode()
+        except UnicodeEncodeError as error:
+            what = f"messages[{n}] is no text: it holds half of a character at {error.start}"
+            raise InvalidRequestError(what, param=f"messages[{n}]") from error
+    return tuple(messages)
+
+
+def _conversation(said: object) -> Iterator[Message]:
+    if isinstance(said, Mapping) or not isinstance(said, Iterable):
+        what = f"a text or a list of messages is needed, not {type(said).__name__}"
+        raise InvalidRequestError(what, param="messages")
+    for n, one in enumerate(said):
+        yield _message(n, one)
+
+
+def _message(n: int, said: object) -> Message:
     if isinstance(said, Message):
         return said
     at = f"messages[{n}]"
+    if not isinstance(said, Mapping):
+        what = f"{at} must have a role and a content, it is {type(said).__name__}"
+        raise InvalidRequestError(what, param=at)
     one = json.convert(dict(said), _Message, InvalidRequestError, at)
     content = one.content or ""
     parts: tuple[Part, ...]
@@ -184,7 +214,7 @@ def _message(n: int, said: Message | Mapping[str, object]) -> Message:
         for call in one.tool_calls or ()
     )
     return Message(
-        role=one.role,
+        role="system" if one.role == "developer" else one.role,
         parts=parts,
         tool_calls=calls,
         tool_call_id=one.tool_call_id,

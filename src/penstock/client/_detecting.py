@@ -10,7 +10,13 @@ from penstock.client._elsewhere import Elsewhere, Ollama
 from penstock.client._penstock import Penstock
 from penstock.client.steps import Line, RefusedConnectionError, Server, Sleep, Source, Step, Steps
 from penstock.core.cards import ModelCard
-from penstock.core.errors import EngineProtocolError, GatewayError, UnavailableError
+from penstock.core.errors import (
+    EngineError,
+    EngineProtocolError,
+    GatewayError,
+    OverloadedError,
+    UnavailableError,
+)
 from penstock.core.events import Blob, Seq
 from penstock.core.ports import StreamInfo
 from penstock.core.request import Request
@@ -21,6 +27,8 @@ _KNOWN: Final[Mapping[str, Callable[[Address], Server]]] = {
     "openai": Elsewhere,
     "ollama": Ollama,
 }
+_NOT_NOW: Final = frozenset({EngineError, OverloadedError, UnavailableError})
+"""What a proxy says whose server is away: not what the server is."""
 
 
 class _Health(msgspec.Struct):
@@ -33,19 +41,21 @@ class _Version(msgspec.Struct):
     version: str
 
 
-def _detected(address: Address) -> Steps[Server]:
-    """A Penstock by its `/health`, an Ollama by its `/api/version`, else OpenAI's API.
+def _detected(address: Address) -> Steps[tuple[Server, bool]]:
+    """A Penstock by its `/health`, an Ollama by its `/api/version`, else OpenAI's API; and whether
+    that is sure: it is not where something answered that it can't answer now.
 
     Raises `UnavailableError` when nobody is there.
     """
-    if (yield from _answers(address, "/health", _Health)):
-        return Penstock(address)
-    if (yield from _answers(address, "/api/version", _Version)):
-        return Ollama(address)
-    return Elsewhere(address)
+    ours = yield from _answers(address, "/health", _Health)
+    if ours:
+        return Penstock(address), True
+    ollama = yield from _answers(address, "/api/version", _Version)
+    server = Ollama(address) if ollama else Elsewhere(address)
+    return server, ours is not None and ollama is not None
 
 
-def _answers(address: Address, path: str, kind: type[msgspec.Struct]) -> Steps[bool]:
+def _answers(address: Address, path: str, kind: type[msgspec.Struct]) -> Steps[bool | None]:
     patience = address.patience()
     while True:
         try:
@@ -56,7 +66,7 @@ def _answers(address: Address, path: str, kind: type[msgspec.Struct]) -> Steps[b
             if isinstance(error.__cause__, RefusedConnectionError):
                 raise
             if not cut:
-                return False
+                return None if type(error) in _NOT_NOW else False
             yield Sleep(patience.after(error))
         else:
             return True
@@ -104,6 +114,9 @@ class Found:
         yield from (yield from self._there()).forget(session)
 
     def _there(self) -> Generator[Step, object, Server]:
-        if self._server is None:
-            self._server = yield from _detected(self._address)
-        return self._server
+        if self._server is not None:
+            return self._server
+        server, sure = yield from _detected(self._address)
+        if sure:
+            self._server = server
+        return server

@@ -4,6 +4,7 @@ import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec.structs import replace
@@ -194,14 +195,22 @@ class _Pictures(msgspec.Struct):
     data: list[_Drawn]
 
 
+class File:
+    """The bytes of a picture, for as long as somebody has its stream."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
 class Drawn:
     """Pictures that came whole."""
 
     stream = ""
     headers: Mapping[str, str] = {}
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[Event], files: Sequence["File"]) -> None:
         self._entries = [Entry(Seq(n), 0, event) for n, event in enumerate(events, 1)]
+        self._files = files
 
     def take(self) -> Steps[Sequence[Entry]]:
         """See `steps.Source`."""
@@ -218,7 +227,7 @@ class Elsewhere:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._kept: dict[str, bytes] = {}
+        self._kept: WeakValueDictionary[str, File] = WeakValueDictionary()
         self._sessions: dict[str, list[Message]] = {}
 
     def begin(self, request: Request) -> Steps[Source]:
@@ -260,16 +269,16 @@ class Elsewhere:
 
     def forget(self, session: str) -> Steps[None]:
         """See `steps.Server`."""
-        if self._sessions.pop(session, None) is None:
-            raise UnknownSessionError(f"no session {session!r} in this client")
+        self._sessions.pop(session, None)
         return
         yield
 
     def picture(self, stream: str, blob: Blob) -> Steps[bytes]:
-        """See `steps.Server`. Given once."""
-        if blob.sha256 not in self._kept:
-            raise UnknownStreamError("this picture was given already, and the server keeps none")
-        return self._kept.pop(blob.sha256)
+        """See `steps.Server`. Given as long as the stream that it came in is held."""
+        found = self._kept.get(blob.sha256)
+        if found is None:
+            raise UnknownStreamError("this picture is gone with its stream: the server keeps none")
+        return found.data
         yield
 
     def _ask(self, request: Request) -> Steps[Source]:
@@ -310,13 +319,14 @@ class Elsewhere:
         events: list[Event] = [
             Start(stream="", asked=model, binding=self._address.root, model=model, created=0)
         ]
+        files = []
         for n, one in enumerate(found):
             data = yield from self._bytes(one)
             sha256 = hashlib.sha256(data).hexdigest()
-            self._kept[sha256] = data
+            files.append(self._kept.setdefault(sha256, File(data)))
             blob = Blob(sha256=sha256, media_type=media_type(data), size=len(data))
             events.append(Image(part=n, blob=blob, prompt=one.revised_prompt))
-        return Drawn([*events, Done(reason="stop")])
+        return Drawn([*events, Done(reason="stop")], files)
 
     def _bytes(self, drawn: _Drawn) -> Steps[bytes]:
         if drawn.b64_json is not None:

@@ -8,7 +8,11 @@ from penstock.client._address import Address
 from penstock.client._reading import Reading
 from penstock.client.steps import Opened, SilenceError, Sleep, Steps
 from penstock.client.steps import reading as read
-from penstock.core.errors import EngineTimeoutError, GatewayError, UnavailableError
+from penstock.core.errors import (
+    EngineTimeoutError,
+    GatewayError,
+    UnavailableError,
+)
 from penstock.core.events import (
     Entry,
     Image,
@@ -21,6 +25,9 @@ from penstock.core.events import (
 
 _SIGNS: Final = frozenset({TextDelta, ReasoningDelta, ToolCallDelta, Image, Progress})
 """What resets the token clocks. Heartbeats do not."""
+_LIVED: Final = 1.0
+"""Seconds after which a connection that still brings anything, if only heartbeats, is a good one.
+Less, and one that breaks again and again would look like one."""
 
 
 class Following:
@@ -42,6 +49,8 @@ class Following:
         self._opened: Opened | None = None
         self._quiet = 0.0
         self._spoken = after > 0
+        self._closed = False
+        self._connected_at = 0.0
 
     def take(self) -> Steps[Sequence[Entry]]:
         """See `steps.Source`.
@@ -49,6 +58,7 @@ class Following:
         Raises `EngineTimeoutError` for an answer that stays silent, what the server says against
         reading, and the trouble of the connection once patience has ended.
         """
+        self._closed = False
         while not self._reading.finished:
             try:
                 found = yield from self._read()
@@ -57,6 +67,8 @@ class Following:
                 raise self._silence() from error
             except GatewayError as trouble:
                 self._drop()
+                if self._closed:  # by another thread or task
+                    raise
                 wait = self._patience.after(trouble)
                 if wait:
                     yield Sleep(wait)
@@ -69,6 +81,7 @@ class Following:
 
     def close(self) -> None:
         """Lets go of every connection."""
+        self._closed = True
         self._drop()
         self._let_go()
 
@@ -84,13 +97,14 @@ class Following:
         try:
             data = yield from read(opened, min(address.silence, self._left()))
         except SilenceError as error:
-            self._quiet += address.clock() - begun
-            if self._left() <= 0:
+            if self._left() <= address.silence:
                 raise
             raise UnavailableError("the connection fell silent") from error
         if not data:
             raise UnavailableError("the stream's connection was closed")
         found = self._reading.take(data)
+        if self._reading.trouble is None and address.clock() - self._connected_at > _LIVED:
+            self._patience.rewarded()
         if found and (type(found[-1].event) in _SIGNS or _signs(found)):
             self._quiet = 0.0
             self._spoken = True
@@ -118,7 +132,7 @@ class Following:
         except SilenceError as error:
             raise UnavailableError(f"no answer from {address.root}") from error
         self._opened = opened
-        self._quiet = 0.0
+        self._connected_at = address.clock()
         self.headers = self.headers or opened.headers
         self._let_go()
         return opened

@@ -26,7 +26,9 @@ from penstock.core.cards import ModelCard
 from penstock.core.errors import (
     EngineProtocolError,
     GatewayError,
+    NotFoundError,
     UnavailableError,
+    UnknownSessionError,
     UnsupportedParameterError,
 )
 from penstock.core.events import BEGINNING, Blob, Seq
@@ -104,7 +106,10 @@ class Penstock:
 
     def history(self, session: str) -> Steps[Sequence[Line]]:
         """See `steps.Server`."""
-        data = yield from self._again("GET", f"{self._session(session)}/history")
+        try:
+            data = yield from self._again("GET", f"{self._session(session)}/history")
+        except NotFoundError as error:
+            raise UnknownSessionError(f"no session {session!r} at this server") from error
         return json.decode(data, _History, EngineProtocolError).messages
 
     def forget(self, session: str) -> Steps[None]:

@@ -15,7 +15,8 @@ _MOST: Final = 64 * 1024 * 1024
 class Reading:
     """Knows what to ask for, what has come, and whether that is all.
 
-    Every entry is given out once and in order, however often the connection breaks.
+    Every entry is given out once and in order, however often the connection breaks. `brought`: this
+    connection gave an event, new or not.
     """
 
     def __init__(self, stream: str, after: Seq = BEGINNING) -> None:
@@ -23,7 +24,7 @@ class Reading:
         self.after = after
         self.finished = False
         self.trouble: EngineProtocolError | None = None
-        self._brought = False
+        self.brought = False
         self.reconnected()
 
     @property
@@ -37,8 +38,8 @@ class Reading:
         Where that brought nothing, the last event that we have is asked for again: were it the
         stream's end, nothing would follow it, and nothing would say so.
         """
-        self._from = self.after if self._brought else max(BEGINNING, self.after - 1)
-        self._brought = False
+        self._from = self.after if self.brought else max(BEGINNING, self.after - 1)
+        self.brought = False
         self._blocks = Blocks(_MOST)
         self.trouble = None
 
@@ -67,7 +68,7 @@ class Reading:
     def _take(self, data: bytes, found: list[Entry]) -> None:
         entry = native.entry(data)
         seq = entry.seq if isinstance(entry, Entry) else entry
-        self._brought = True
+        self.brought = True
         if seq <= self.after:
             if seq == self.after and isinstance(entry, Entry):
                 self.finished = isinstance(entry.event, TERMINAL)

@@ -15,7 +15,9 @@ from penstock.core.errors import (
     ModalityError,
     NotFoundError,
     OverloadedError,
+    SessionBusyError,
     UnavailableError,
+    UnknownModelError,
     WrongMethodError,
     error_classes,
 )
@@ -33,7 +35,7 @@ class _Named(msgspec.Struct):
 
 class _Body(msgspec.Struct):
     error: _Named | str | None = None
-    detail: msgspec.Raw | None = None
+    detail: object = None
     message: str | None = None
 
 
@@ -53,6 +55,7 @@ def _advice(status: int, wait: float | None, *, has_key: bool) -> tuple[type[Gat
         401: (InvalidKeyError, "the key was refused; check it" if has_key else "a key is needed"),
         403: (ForbiddenError, "not allowed; check the key and what it may do"),
         404: (NotFoundError, "not found; check the model's name and the address"),
+        409: (SessionBusyError, f"a turn of this session still runs; {again}"),
         429: (OverloadedError, f"too many requests; {again}"),
         501: (ModalityError, "nothing there makes what was asked for"),
         503: (UnavailableError, f"the server can't answer now; {again}"),
@@ -74,6 +77,11 @@ def silent(url: str, seconds: float) -> GatewayError:
     )
 
 
+def closed() -> GatewayError:
+    """The error of a client that was closed."""
+    return InvalidRequestError("the client was closed: make another one")
+
+
 def masked(text: str, key: Secret | None) -> str:
     """The text without the key, should the peer have echoed it."""
     return text.replace(key.reveal(), "***") if key is not None else text
@@ -81,6 +89,8 @@ def masked(text: str, key: Secret | None) -> str:
 
 def _exact(kind: type[GatewayError], code: object) -> type[GatewayError]:
     """The class of a Penstock's own code, where that is more than the status says."""
+    if code == "model_not_found":  # as OpenAI says it
+        code = UnknownModelError.code
     found = next((one for one in error_classes() if one.code == code), kind)
     exact = issubclass(found, kind) and found is not WrongMethodError
     return found if exact else kind
@@ -98,8 +108,9 @@ def _said(data: bytes) -> tuple[str, str | None, object]:
     if body.error is not None:
         return body.error[:_LONGEST], None, None
     if body.detail is not None:
-        detail = bytes(body.detail).decode(errors="replace")
-        return detail.strip('"')[:_LONGEST], None, None
+        detail = body.detail
+        text = detail if isinstance(detail, str) else json.encode(detail).decode()
+        return text[:_LONGEST], None, None
     return (body.message or "")[:_LONGEST], None, None
 
 

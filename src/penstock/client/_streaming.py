@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Final
 
@@ -11,7 +12,7 @@ from penstock.client._metrics import Meter, Metrics
 from penstock.client._patience import Clock
 from penstock.client.steps import Server, Source, Steps
 from penstock.core.errors import GatewayError, InvalidRequestError, ModalityError, from_code
-from penstock.core.events import BEGINNING, TERMINAL, Entry, Failed, Seq
+from penstock.core.events import BEGINNING, TERMINAL, Done, Entry, Failed, Seq
 from penstock.core.folding import Folder, Reply
 from penstock.core.request import Request
 
@@ -46,6 +47,8 @@ class Streaming:
         self._plan = plan
         self._source: Source | None = None
         self._batch: Iterator[Entry] = iter(())
+        self._newest: Entry | None = None
+        self._stopped: Entry | None = None
         self._meter = Meter()
         self._clock: Clock = time.monotonic
         self._folder = Folder() if plan.keep else None
@@ -56,6 +59,11 @@ class Streaming:
         self._paced_from: tuple[float, int] | None = None
         self._reply: Reply | None = None
         self._headers = _NONE
+
+    def __del__(self) -> None:
+        """A stream that nobody has any more lets go of its connection."""
+        with suppress(RuntimeError):  # of a loop that has ended
+            self._close()
 
     @property
     def metrics(self) -> Metrics:
@@ -78,15 +86,14 @@ class Streaming:
 
         Raises `ModalityError` where streams are not kept.
         """
-        if seq < 0:
-            raise InvalidRequestError("seq counts from 1; 0 is the beginning", param="seq")
+        sought = place(seq)
         if self._source is not None and not self._source.stream:
             raise _kept_nowhere("seek")
         if self._source is not None:
             self._source.close()
             self._source = None
         self._batch = iter(())
-        self.seq = Seq(seq)
+        self.seq = sought
         self._sought = True
         self._ended = self._closed = False
         self._paced_from = None
@@ -113,12 +120,13 @@ class Streaming:
 
     def _more(self) -> Steps[bool]:
         """Has the next batch at hand; false at the end."""
+        if self._stopped is not None:
+            self._batch, self._stopped = iter((self._stopped,)), None
+            return True
         if self._ended:
             return False
         if self._closed:
-            raise InvalidRequestError(
-                "the stream was closed before its end: `seek` opens it again, `result` has it whole"
-            )
+            raise self._unfinished()
         if self._source is None:
             yield from self._open()
         source = self._source
@@ -128,8 +136,12 @@ class Streaming:
             entries = yield from source.take()
         except GatewayError:
             source.close()
-            raise
+            if not self._closed:
+                raise
+            entries = ()
         self._taken = True
+        if self._closed and not entries and not self._ended:  # by another thread or task
+            raise self._unfinished()
         if not entries:
             self._ended = True
             return False
@@ -137,7 +149,8 @@ class Streaming:
         if not source.stream and self._folder is not None:
             for entry in entries:
                 self._folder.feed(entry)
-        self._ended = isinstance(entries[-1].event, TERMINAL)
+        self._newest = entries[-1]
+        self._ended = isinstance(self._newest.event, TERMINAL)
         self._batch = iter(entries)
         return True
 
@@ -162,7 +175,8 @@ class Streaming:
         source = self._source
         if (source is not None and not source.stream) or not self.id:
             while (yield from self._more()):
-                pass
+                for entry in self._batch:
+                    self.seq = entry.seq
             if self._folder is None:
                 raise ModalityError("nothing was kept: the stream was asked for with keep=False")
             reply = self._folder.reply()
@@ -199,14 +213,32 @@ class Streaming:
         if self.id:
             return (yield from self._plan.server.cancel(self.id))
         stopped = not self._ended and self._source is not None
+        if stopped:  # its server will not say it
+            seq, ms = (self._newest.seq, self._newest.ms) if self._newest else (0, 0)
+            self._stopped = Entry(Seq(seq + 1), ms, Done(reason="cancelled"))
+            if self._folder is not None:
+                self._folder.feed(self._stopped)
         self._ended = True
         self._close()
         return stopped
+
+    def _unfinished(self) -> GatewayError:
+        what = "the stream was closed before its end"
+        if self.id:
+            what += ": `seek` opens it again, `result` has it whole"
+        return InvalidRequestError(what)
 
     def _close(self) -> None:
         self._closed = True
         if self._source is not None:
             self._source.close()
+
+
+def place(seq: int) -> Seq:
+    """Raises `InvalidRequestError` for what is no place in a stream."""
+    if seq < 0:
+        raise InvalidRequestError("seq counts from 1; 0 is the beginning", param="seq")
+    return Seq(seq)
 
 
 def failure(failed: Failed) -> GatewayError:

@@ -11,6 +11,8 @@ from typing import Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from penstock.client._chunked import Chunked
+from penstock.client._proxies import Proxy, proxy_of
+from penstock.client._refusals import closed
 from penstock.client.steps import (
     Open,
     Read,
@@ -59,6 +61,8 @@ class _Answer:
         try:
             self._socket.settimeout(max(seconds, _LEAST))
             data = self._some() if self._chunked is None else self._of_chunks(self._chunked)
+            if not self._open:
+                raise http.client.IncompleteRead(data)
         except TimeoutError as error:
             raise SilenceError from error
         except (http.client.HTTPException, OSError, ValueError) as error:
@@ -67,13 +71,16 @@ class _Answer:
 
     def _some(self) -> bytes:
         data = self._response.read1(_AT_ONCE)
+        if not data and self._response.length:
+            raise http.client.IncompleteRead(b"", self._response.length)
         self._ended = self._response.isclosed() or not data
         return data
 
     def _of_chunks(self, chunked: Chunked) -> bytes:
         """All chunks that one read of the socket brings: `http.client` gives one at a time."""
         while True:
-            data = self._response.fp.read1(_AT_ONCE)
+            source = self._response.fp
+            data = source.read1(_AT_ONCE) if source is not None else b""
             if not data:
                 raise http.client.IncompleteRead(b"")
             found = chunked.feed(data)
@@ -87,6 +94,10 @@ class _Answer:
         self._open = False
         self._pool.used.discard(self)
         whole = self._ended and (self._chunked is None or not self._chunked.rest)
+        if not whole:
+            # A thread that reads it now holds a lock that `close` would wait for.
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
         self._response.close()
         if whole and self._connection.sock is not None:
             self._pool.keep(self._place, self._connection)
@@ -134,11 +145,17 @@ class SyncHttp:
         raise TypeError("this driver has no loop to await in")
 
     def _open(self, step: Open) -> _Answer:
+        if self._closed:
+            raise closed()
         parts = urlsplit(step.url)
         place = (parts.scheme, parts.netloc)
-        connection = self._idle_one(place) or _connected(place, step.connect)
+        proxy = proxy_of(step.url)
+        connection = self._idle_one(place) or _connected(place, proxy, step.connect)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         headers = {"Accept-Encoding": "identity", **step.headers}
+        if proxy is not None and parts.scheme == "http":
+            target = step.url
+            headers.update(proxy.headers)
         try:
             connection.sock.settimeout(max(step.seconds, _LEAST))
             connection.request(step.method, target or "/", step.body, headers)
@@ -171,13 +188,16 @@ class SyncHttp:
         return None
 
 
-def _connected(place: Place, seconds: float) -> http.client.HTTPConnection:
+def _connected(place: Place, proxy: Proxy | None, seconds: float) -> http.client.HTTPConnection:
     scheme, netloc = place
     connection: http.client.HTTPConnection
+    at = netloc if proxy is None else proxy.place
     if scheme == "https":
-        connection = http.client.HTTPSConnection(netloc, timeout=seconds)
+        connection = http.client.HTTPSConnection(at, timeout=seconds)
+        if proxy is not None:
+            connection.set_tunnel(netloc, headers=proxy.headers)
     else:
-        connection = http.client.HTTPConnection(netloc, timeout=seconds)
+        connection = http.client.HTTPConnection(at, timeout=seconds)
     url = f"{scheme}://{netloc}"
     refused = RefusedConnectionError(url)
     try:

@@ -14,10 +14,10 @@ from penstock.client._asking import ImageOptions, Messages, Options, Prompt, Tur
 from penstock.client._detecting import Found
 from penstock.client._drawn import Making, Picture, picture
 from penstock.client._metrics import Metrics
-from penstock.client._streaming import Plan, Streaming, failure
+from penstock.client._streaming import Plan, Streaming, failure, place
 from penstock.client.steps import Line, Server, Steps
 from penstock.core.cards import ModelCard
-from penstock.core.events import Entry, Event, Failed, Progress, Seq, TextDelta
+from penstock.core.events import Entry, Event, Failed, Progress, TextDelta
 from penstock.core.folding import Reply
 from penstock.core.ports import StreamInfo
 from penstock.core.request import Request
@@ -205,7 +205,7 @@ class AsyncSession:
         )
 
     async def clear(self) -> None:
-        """Erases it. Raises `UnknownSessionError`."""
+        """Erases it; where there is none, nothing happens."""
         await self._client._driver.run(self._client._server.forget(self.id))  # noqa: SLF001
 
 
@@ -281,9 +281,9 @@ class AsyncClient:
     def resume(self, stream_id: str, *, after: int = 0) -> AsyncStream:
         """A kept stream, live or ended, from the event after `after`.
 
-        Raises `UnknownStreamError` when it is entered, for one that there is not.
+        Raises `UnknownStreamError` when it is read, for one that there is not.
         """
-        plan = Plan(server=self._server, stream=stream_id, after=Seq(after))
+        plan = Plan(server=self._server, stream=stream_id, after=place(after))
         return AsyncStream(self._driver, plan)
 
     async def models(self) -> Sequence[ModelCard]:

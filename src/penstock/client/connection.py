@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 
 from penstock.client import _completions, _pictures
+from penstock.client._address import checked_key
 from penstock.client._answering import Answering, Asked
 from penstock.client._completions import Received
 from penstock.client._lost import lost
@@ -40,6 +41,8 @@ T = TypeVar("T")
 
 _SILENT_SECONDS: Final = 30.0
 """A followed stream has a heartbeat at least every 10 s: longer silence is a dead connection."""
+_LIVED: Final = 1.0
+"""Seconds after which a connection that brings at least heartbeats is a good one."""
 _FIRST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 5.0
 
@@ -72,7 +75,7 @@ class Connection:
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             raise InvalidRequestError(f"{url!r} is no address; it looks like http://HOST:PORT/v1")
         self.url = url.rstrip("/") if parts.path.strip("/") else f"{url.rstrip('/')}/v1"
-        self._key = Secret(key) if isinstance(key, str) else key
+        self._key = checked_key(key)
         self._timeouts = timeouts or Timeouts()
         self._patience = patience
         self._session: aiohttp.ClientSession | None = None
@@ -105,10 +108,12 @@ class Connection:
         loop = asyncio.get_running_loop()
         wait, lost_at = _FIRST_WAIT, None
         while not reading.finished:
+            began = loop.time()
             try:
                 async with aclosing(self._follow_once(reading)) as batches:
                     async for entries in batches:
-                        wait, lost_at = _FIRST_WAIT, None
+                        if entries or loop.time() - began > _LIVED:
+                            wait, lost_at = _FIRST_WAIT, None
                         for entry in entries:
                             yield entry
                 trouble: GatewayError = UnavailableError("the stream's connection was closed")
@@ -138,8 +143,7 @@ class Connection:
                 await self._check(response)
                 async for data in response.content.iter_any():
                     entries = reading.feed(data)
-                    if entries:
-                        yield entries
+                    yield entries
                     if reading.finished:
                         return
         except (aiohttp.ClientError, OSError) as error:

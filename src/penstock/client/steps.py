@@ -173,4 +173,4 @@ class Server(Protocol):
         """What a session holds, its system message first. Raises `UnknownSessionError`."""
 
     def forget(self, session: str) -> Steps[None]:
-        """Erases a session."""
+        """Erases a session, should there be one."""

@@ -54,7 +54,8 @@ class Mqtt(Section, frozen=True):
         str,
         Meta(
             description="How the broker knows the bridge, and keeps its messages while it is away; "
-            "default: made of this machine's name and the folder of the stream log."
+            "no two may have the same. Default: made of this machine's name and the folder of the "
+            "stream log."
         ),
     ] = ""
     ca_file: Annotated[

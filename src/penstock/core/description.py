@@ -17,7 +17,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     - `texts`: media types of a whole answer that is text, or a picture (`image/*`).
     - `items`: of one event or line of a streamed answer in `framing`; `last` is the text of an
       event that is no JSON, such as `[DONE]`.
-    - `also`: further statuses that are no error, and the type of their body.
+    - `also`: further statuses that are no error, and the type of their body; `None` is no body.
     - `path`, `query`, `headers`: types of parameters, by name. What they mean stands in
       `Meta.description`.
     - `example`: a body that works with a fresh Penstock.

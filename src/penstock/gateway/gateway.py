@@ -51,7 +51,7 @@ from penstock.gateway.sessions import OPERATIONS as SESSION_OPERATIONS
 from penstock.gateway.sessions import Sessions
 from penstock.gateway.stored import Stored
 from penstock.gateway.trimming import Trimming
-from penstock.gateway.watching import Watch, Watched
+from penstock.gateway.watching import Watch, Watched, reader
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,8 +280,8 @@ class Gateway:
     def watch(self, stream: StreamId, after: Seq) -> Watch:
         """A reader. Raises `UnknownStreamError`; whose stream it is was asked with `head`."""
         live = self._runs.get(stream)
-        reader = self._log.reader(stream, after)
-        return Watch(reader, live[1] if live is not None else None, self.metrics)
+        found = reader(self._log, stream, after)
+        return Watch(found, live[1] if live is not None else None, self.metrics)
 
     async def head(self, stream: StreamId, principal: Principal) -> Head:
         """Raises `UnknownStreamError`, also for another key's stream."""

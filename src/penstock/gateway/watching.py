@@ -1,11 +1,12 @@
 """Readers of live streams, and what happens to a run when the last of them is lost."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from penstock.core.ports import Head, Reader
+from penstock.core.events import TERMINAL, Entry, Seq, StreamId
+from penstock.core.ports import Head, Reader, StreamLog
 from penstock.gateway.metrics import Metrics
 
 
@@ -44,6 +45,47 @@ class Watched:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
+
+
+class Returned:
+    """A reader that comes back, as a `core.ports.Reader`. To one that has more than the log was
+    left with when the power failed, the end is told under the next number, and nothing else.
+    """
+
+    def __init__(self, log: StreamLog, stream: StreamId, after: Seq) -> None:
+        self._log = log
+        self._stream = stream
+        self._after = after
+        self._reader = log.reader(stream, after)
+        self._open = True
+        self.flow = self._reader.flow
+
+    async def take(self) -> Sequence[Entry]:
+        """See the port."""
+        found = await self._reader.take()
+        if found or not self._open:
+            return found
+        self._open = False
+        events = (await self._log.info(self._stream)).events
+        return () if self._after <= events else await self._ending(events)
+
+    async def _ending(self, events: int) -> Sequence[Entry]:
+        reader = self._log.reader(self._stream, Seq(max(events - 1, 0)))
+        try:
+            last = [one for one in await reader.take() if isinstance(one.event, TERMINAL)]
+        finally:
+            reader.close()
+        return [Entry(Seq(self._after + 1), one.ms, one.event) for one in last]
+
+    def close(self) -> None:
+        """See the port."""
+        self._open = False
+        self._reader.close()
+
+
+def reader(log: StreamLog, stream: StreamId, after: Seq) -> Reader:
+    """A reader of a log. Raises `UnknownStreamError`."""
+    return Returned(log, stream, after) if after else log.reader(stream, after)
 
 
 class Watch:

@@ -17,6 +17,11 @@ engine = "replay"
 path = "{folder}"
 interval_ms = {interval}
 batch = 3
+
+[bindings.stuck]
+engine = "replay"
+path = "{folder}"
+interval_ms = 600000
 """
 
 

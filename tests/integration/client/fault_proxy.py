@@ -10,13 +10,16 @@ from typing import Literal
 
 Fault = Literal["drop", "stall", "dribble", "garble", "reset"]
 RESET = struct.pack("ii", 1, 0)
+AWAY = b"HTTP/1.1 503 Away\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class FaultProxy:
     """Each connection that follows a stream passes `events` whole events, then suffers `fault`:
     by turns at the end of an event and within the next one.
 
+    `away`: as many requests are told that there is no server.
     `cut_posts`: as many posts are passed on, and their connection is cut before any answer.
+    `cut_pictures`: as many answers with a picture end before their last bytes.
     `lucky`: instead, connections pass random numbers of bytes, of this generator.
     """
 
@@ -26,13 +29,17 @@ class FaultProxy:
         fault: Fault,
         *,
         events: int = 1,
+        away: int = 0,
         cut_posts: int = 0,
+        cut_pictures: int = 0,
         lucky: random.Random | None = None,
     ) -> None:
         self._upstream = port
         self._fault = fault
         self._events = events
+        self._away = away
         self._cut_posts = cut_posts
+        self._cut_pictures = cut_pictures
         self._lucky = lucky
         self.faults = 0
         self.requests: list[bytes] = []
@@ -61,11 +68,17 @@ class FaultProxy:
                 head = self._request(client, upstream)
                 if not head:
                     return
+                if self._away > 0:
+                    self._away -= 1
+                    client.sendall(AWAY)
+                    return
                 if head.startswith(b"POST") and self._cut_posts > 0:
                     self._cut_posts -= 1
                     upstream.recv(1)
                     return
-                if head.startswith(b"GET /v1/streams/"):
+                if b"/blobs/" in head:
+                    self._picture(client, upstream)
+                elif head.startswith(b"GET /v1/streams/"):
                     self._follow(client, upstream)
                 else:
                     while data := upstream.recv(65536):
@@ -92,6 +105,16 @@ class FaultProxy:
             body += client.recv(65536)
         upstream.sendall(head + b"\r\nConnection: close\r\n\r\n" + body)
         return head
+
+    def _picture(self, client: socket.socket, upstream: socket.socket) -> None:
+        data = b""
+        while got := upstream.recv(65536):
+            data += got
+        if self._cut_pictures > 0:
+            self._cut_pictures -= 1
+            self.faults += 1
+            data = data[:-5]
+        client.sendall(data)
 
     def _follow(self, client: socket.socket, upstream: socket.socket) -> None:
         data = b""

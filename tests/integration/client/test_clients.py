@@ -2,6 +2,7 @@
 
 import asyncio
 import tracemalloc
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,6 +14,7 @@ from PIL import Image as Pillow
 from tests.contract.image_vectors import PICTURE
 from tests.integration.client.conftest import recording
 from tests.integration.client.faces import Face
+from tests.integration.client.fault_proxy import FaultProxy
 from tests.integration.embedded import DEMO, ENDLESS
 from tests.integration.images_server import KEY, ImagesServer, images_server
 from tests.integration.serving import FINISH, SSE_HEAD, Serving, Upstream, said, start
@@ -93,6 +95,9 @@ async def test_nothing_follows_the_last_event(face: Face, client: Any):
     async with face.within(client.resume(stream.id, after=200)) as resumed:
         assert await face.every(resumed) == []
         assert resumed.ended
+        resumed.seek(900)
+        assert await face.every(resumed) == []
+        assert resumed.ended
 
 
 async def test_seek_goes_both_ways(face: Face, client: Any):
@@ -105,6 +110,8 @@ async def test_seek_goes_both_ways(face: Face, client: Any):
         assert len(await face.every(stream.entries())) == 200
         with pytest.raises(errors.InvalidRequestError, match="seq counts from 1"):
             stream.seek(-1)
+        with pytest.raises(errors.InvalidRequestError, match="seq counts from 1"):
+            client.resume(stream.id, after=-1)
 
 
 async def test_a_replay_has_the_times_of_the_log(face: Face, client: Any):
@@ -226,15 +233,42 @@ async def test_a_session_goes_on(face: Face, server: Serving, api: str):
             ("assistant", second),
         ]
         await face.call(session.clear)
-        with pytest.raises(errors.NotFoundError):
+        await face.call(session.clear)
+        with pytest.raises(errors.UnknownSessionError):
             await face.call(session.history)
 
 
+@pytest.mark.parametrize("api", ["penstock", "openai"])
+async def test_a_tool_is_called_and_answered_in_a_session(face: Face, server: Serving, api: str):
+    block = face.client(server.url, api=api, model="embedded/penstock-demo")
+    async with face.within(block) as client:
+        session = client.session(f"{face.kind} {api} tools")
+        options: dict[str, Any] = {"tools": [WEATHER], "temperature": 0, "max_tokens": 40}
+        reply = await face.call(
+            session.generate, "Weather in Paris?", tool_choice="get_weather", **options
+        )
+        (call,) = reply.tool_calls
+        told = [{"role": "tool", "tool_call_id": call.id, "content": "Sunny"}]
+        await face.call(session.generate, told, **options)
+        roles = [line.role for line in await face.call(session.history) if line.role != "system"]
+    assert roles == ["user", "assistant", "tool", "assistant"]
+
+
+async def test_a_session_has_one_turn_at_a_time(face: Face, client: Any):
+    session = client.session(f"{face.kind} busy")
+    async with face.within(session.stream("A story", model="embedded/penstock-demo")) as stream:
+        with pytest.raises(errors.SessionBusyError) as caught:
+            await face.call(session.generate, "Go", model="played/long")
+        await face.call(stream.cancel)
+    assert (caught.value.status, caught.value.retryable) == (409, True)
+    assert caught.value.retry_after
+
+
 async def test_refusals_are_errors_of_the_tree(face: Face, client: Any, server: Serving):
-    with pytest.raises(errors.NotFoundError, match="check the model's name") as caught:
+    with pytest.raises(errors.UnknownModelError, match="check the model's name") as caught:
         await face.call(client.generate, "Hi", model="nobody/nothing")
-    assert (caught.value.status, caught.value.code) == (404, "not_found")
-    with pytest.raises(errors.NotFoundError):
+    assert (caught.value.status, caught.value.code) == (404, "unknown_model")
+    with pytest.raises(errors.UnknownStreamError):
         await face.call(client.resume("0" * 32).result)
     with pytest.raises(errors.InvalidRequestError, match="temperature"):
         await face.call(client.generate, "Hi", temperature=9.0)
@@ -247,10 +281,20 @@ async def test_refusals_are_errors_of_the_tree(face: Face, client: Any, server: 
     assert "sk-" not in repr(face.client(server.url, key="sk-secret"))
 
 
-async def test_hints_that_were_ignored_are_named(face: Face, client: Any):
-    async with face.within(client.stream("Hi", model="embedded/penstock-demo", effort="low")) as s:
-        found = s.ignored
-    assert isinstance(found, tuple)
+async def test_what_was_ignored_is_named(face: Face, tmp_path: Path):
+    """Here the model's name, by an alias for every name."""
+    recording = tmp_path / "long.jsonl"
+    recording.write_text('{"type":"done","reason":"stop"}\n')
+    config = f'[bindings.p]\nengine = "replay"\npath = "{recording}"\n[models."*"]\nbinding = "p"\n'
+    server = await asyncio.to_thread(start, tmp_path / "server", config)
+    try:
+        async with face.within(face.client(server.url)) as client:
+            async with face.within(client.stream("Hi", model="nobody/knows")) as stream:
+                assert stream.ignored == ("model",)
+            async with face.within(client.stream("Hi")) as stream:
+                assert stream.ignored == ()
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 # ── servers that keep nothing ────────────────────────────────────────────────────────────────────
@@ -275,8 +319,17 @@ async def test_the_same_objects_at_other_servers(face: Face, server: Serving, ap
         with pytest.raises(errors.ModalityError, match="keeps"):
             stream.replay()
         assert "penstock-demo" in [card.name for card in await face.call(client.models)]
+        async with face.within(client.stream("Hello!", temperature=0, max_tokens=6)) as whole:
+            assert (await face.call(whole.result)).text == text
+            assert await face.every(whole) == []
+            assert whole.seq == len(events)
         async with face.within(client.stream("A story", max_tokens=900)) as stopped:
+            events_of = stopped.events()
+            step = events_of.__next__ if face.kind == "sync" else events_of.__anext__
+            assert isinstance(await face.call(step), Start)
             assert await face.call(stopped.cancel)
+            assert (await face.every(stopped))[-1] == Done(reason="cancelled")
+            assert (await face.call(stopped.result)).first.reason == "cancelled"
         forgetful = client.stream("Hello!", keep=False, max_tokens=2)
         async with face.within(forgetful):
             await face.every(forgetful)
@@ -300,6 +353,23 @@ async def test_what_a_server_speaks_is_found_out(face: Face, server: Serving):
                 assert bool(stream.id) is kept
     finally:
         plain.close()
+
+
+async def test_what_a_server_speaks_is_not_guessed_for_good_while_it_is_away(
+    face: Face, server: Serving
+):
+    """Its proxy answers for it, while it asks what is there and what it offers."""
+    proxy = FaultProxy(server.port, "drop", events=1000, away=4)
+    try:
+        async with face.within(face.client(proxy.url)) as client:
+            with pytest.raises(errors.UnavailableError):
+                await face.call(client.models)
+            with pytest.raises(GatewayError):  # half of the questions are answered
+                await face.call(client.streams)
+            async with face.within(client.stream("Go", model="played/long")) as stream:
+                assert stream.id
+    finally:
+        proxy.close()
 
 
 @pytest.mark.parametrize(
@@ -362,6 +432,7 @@ async def test_pictures(face: Face, painter: ImagesServer, tmp_path: Path, direc
                     assert progress.what in ("queued", "loading", "step")
                     await face.call(drawing.preview, progress)
                 (picture,) = await face.call(drawing.result)
+                assert await face.call(drawing.result) == [picture]
     finally:
         await asyncio.to_thread(server.stop)
     assert picture.data == PICTURE
@@ -369,6 +440,40 @@ async def test_pictures(face: Face, painter: ImagesServer, tmp_path: Path, direc
     assert saved.suffix == ".png"
     with Pillow.open(saved) as opened, picture.image() as shown:
         assert opened.size == shown.size
+
+
+async def test_a_picture_whose_connection_is_cut_is_asked_for_again(
+    face: Face, painter: ImagesServer, tmp_path: Path
+):
+    binding = f'[bindings.p]\nengine = "openai_images"\nurl = "{painter.url}"\nkey = "{KEY}"\n'
+    server = await asyncio.to_thread(start, tmp_path / "server", binding)
+    proxy = FaultProxy(server.port, "drop", events=1000, cut_pictures=2)
+    try:
+        async with face.within(face.client(proxy.url)) as client:
+            drawing = client.image("a hill", model="gpt-image-1.5")
+            async with face.within(drawing):
+                (picture,) = await face.call(drawing.result)
+    finally:
+        proxy.close()
+        await asyncio.to_thread(server.stop)
+    assert picture.data == PICTURE
+    assert proxy.faults == 2
+
+
+async def test_two_pictures_may_be_alike(face: Face):
+    one = b'{"b64_json":"' + b64encode(PICTURE) + b'"}'
+    body = b'{"created":0,"data":[' + one + b"," + one + b"]}"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    plain = Upstream([[head + b"content-length: %d\r\n\r\n" % len(body), body]])
+    try:
+        async with (
+            face.within(face.client(plain.url, api="openai")) as client,
+            face.within(client.image("a hill", model="m", count=2)) as drawing,
+        ):
+            pictures = await face.call(drawing.result)
+    finally:
+        plain.close()
+    assert [picture.data for picture in pictures] == [PICTURE, PICTURE]
 
 
 async def test_a_server_without_a_painter_says_so(face: Face, client: Any):

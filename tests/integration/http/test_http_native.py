@@ -3,15 +3,18 @@
 import asyncio
 import http.client
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
+import msgspec
 import pytest
+from tests.integration.http.browser import chromium
 from tests.integration.http.parts import Running, serving
 from tests.integration.http.stand_in import Dialect
 from tests.integration.http.test_http_generate import CHAT, ask, breaking, gated, raw
 
 from penstock.config.schema import Server, Streams
 from penstock.core.errors import EngineProtocolError
-from penstock.core.events import Done, Entry, Event, TextDelta
+from penstock.core.events import Done, Entry, Event, Seq, TextDelta
 from penstock.core.request import Request
 from penstock.wire import json
 from penstock.wire.native import StreamList
@@ -44,12 +47,60 @@ async def test_from_every_seq_exactly_the_rest() -> None:
         assert [entry.seq for entry in whole] == list(range(1, len(whole) + 1))
         assert isinstance(whole[-1].event, Done)
         for n in range(len(whole) + 3):
-            _, _, by_query = await running.ask("GET", f"/v1/streams/{stream}?after={n}")
-            _, _, by_header = await running.ask(
+            status, _, by_query = await running.ask("GET", f"/v1/streams/{stream}?after={n}")
+            assert status == 200
+            status, headers, by_header = await running.ask(
                 "GET", f"/v1/streams/{stream}?after=0", last_event_id=str(n)
             )
-            assert entries(by_query) == entries(by_header) == whole[n:]
+            assert status == (204 if n == len(whole) else 200)
+            # Libraries that look at nothing else see a stream without events.
+            assert headers["content-type"].startswith("text/event-stream")
+            if n <= len(whole):
+                assert entries(by_query) == entries(by_header) == whole[n:]
+                continue
+            # More than there is, as after a power failure: how it ended, under a new number.
+            assert entries(by_query) == [msgspec.structs.replace(whole[-1], seq=Seq(n + 1))]
+            # An EventSource comes back with this id, and then is at the end.
+            at_the_end = b"id: %d\n" % len(whole)
+            assert by_header.replace(at_the_end, b"id: %d\n" % (n + 1)) == by_query
+            assert by_header.startswith(at_the_end)
         await running.idle()
+
+
+async def test_a_live_stream_is_followed_from_its_last_event() -> None:
+    gate = asyncio.Event()
+    async with serving([Dialect()], {"slow": gated(gate)}) as running:
+        reader, writer = await running.connect()
+        writer.write(raw(ask("slow")))
+        head = await reader.readuntil(b"\r\n\r\n")
+        stream = head.partition(b"penstock-stream: ")[2][:32].decode()
+        info = next(iter(await running.gateway.recent(running.gateway.authenticate([]), 1)))
+        asking = asyncio.create_task(
+            running.ask("GET", f"/v1/streams/{stream}", last_event_id=str(info.events))
+        )
+        await asyncio.sleep(0.1)
+        gate.set()
+        status, _, body = await asking
+        assert status == 200
+        assert isinstance(entries(body)[-1].event, Done)
+        writer.close()
+        await running.idle()
+
+
+@pytest.mark.services
+async def test_a_browsers_event_source_reads_once_and_comes_to_rest(tmp_path: Path) -> None:
+    async with serving([Dialect()]) as running, chromium(tmp_path) as page:
+        stream = await start(running)
+        await page.open(f"http://127.0.0.1:{running.port}/docs")
+        await page.run(
+            f"window.source = new EventSource('/v1/streams/{stream}'), window.seqs = [],"
+            "source.onmessage = (event) => void seqs.push(event.lastEventId)"
+        )
+        await page.until("source.readyState === EventSource.CLOSED")
+        _, _, body = await running.ask("GET", f"/v1/streams/{stream}")
+        assert await page.run("seqs") == [str(entry.seq) for entry in entries(body)]
+        asked = [one for one in page.requests if "/v1/streams/" in one]
+        assert len(asked) == 2
 
 
 async def test_a_long_stream_comes_whole_and_in_order() -> None:

@@ -163,6 +163,7 @@ class Peer:
         payload: bytes | str | Mapping[str, object],
         *,
         qos: int = 1,
+        retain: bool = False,
         facts: Mapping[str, str] | None = None,
         reply_to: str = "",
         correlation: bytes = b"",
@@ -177,7 +178,7 @@ class Peer:
             if correlation:
                 properties.CorrelationData = correlation
         data = json.dumps(payload) if isinstance(payload, Mapping) else payload
-        self._client.publish(topic, data, qos, properties=properties).wait_for_publish(10)
+        self._client.publish(topic, data, qos, retain, properties).wait_for_publish(10)
 
     def all(self) -> list[Heard]:
         with self._came:

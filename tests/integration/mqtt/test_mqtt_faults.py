@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import pty
+import signal
 import ssl
 import subprocess
 import sys
@@ -98,6 +101,54 @@ def test_the_command_reads_on_over_a_restarted_broker(tmp_path: Path, mosquitto:
             rest = process.stdout.read()
             assert process.wait(60) == 0
     assert (begun + rest).decode().split() == [str(n) for n in range(PIECES)]
+    # It leaves nothing behind that the broker would keep for a client that never comes again.
+    came = [line for line in mosquitto.said.splitlines() if "as penstock-ask-" in line]
+    assert len(came) >= 2
+    assert all("(p5, c1, k30)" in line for line in came)
+
+
+def states(serving: Serving) -> list[str]:
+    with urllib.request.urlopen(f"{serving.url}/v1/streams") as answer:
+        return [line["state"] for line in json.load(answer)["data"]]
+
+
+def test_ctrl_c_stops_an_answer_and_a_conversation_goes_on(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    command = [sys.executable, "-m", "penstock.cli", "mqtt", "-u", mosquitto.url]
+    environment = {"PATH": "/usr/bin", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
+    with serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=9000)) as serving:
+        connected(serving)
+        with subprocess.Popen([*command, "Go"], env=environment, stdout=subprocess.PIPE) as one:
+            assert one.stdout is not None
+            assert one.stdout.read(10)
+            one.send_signal(signal.SIGINT)
+            assert one.wait(20) == 130
+        assert states(serving) == ["cancelled"]
+        terminal, inside = pty.openpty()
+        typed = {**environment, "TERM": "dumb"}
+        with subprocess.Popen(
+            command, env=typed, stdin=inside, stdout=inside, stderr=inside
+        ) as two:
+            os.close(inside)
+            shown = b""
+
+            def until(word: bytes) -> None:
+                nonlocal shown
+                while word not in shown:
+                    shown += os.read(terminal, 4096)
+                shown = shown.partition(word)[2]
+
+            until(b"/quit leaves")
+            for _ in range(2):
+                os.write(terminal, b"Go\r")
+                until(b"40 ")
+                two.send_signal(signal.SIGINT)
+                until(b"(stopped here)")
+            os.write(terminal, b"/quit\r")
+            assert two.wait(20) == 0
+        os.close(terminal)
+        assert states(serving) == ["cancelled"] * 3
 
 
 def test_a_killed_server_tells_who_waits_and_knows_a_redelivery(
@@ -121,6 +172,60 @@ def test_a_killed_server_tells_who_waits_and_knows_a_redelivery(
             peer.forget()
             peer.say("general/user_input", asked)
             assert peer.one("general/assistant_response/s").text == told.text
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_of_two_servers_on_one_log_one_is_the_bridge(
+    tmp_path: Path, mosquitto: Broker, how: str
+) -> None:
+    text = slow(tmp_path, mosquitto.url, pieces=3000)
+    first = start(tmp_path / "server", text)
+    connected(first)
+    shared = {"PENSTOCK_STREAMS__FOLDER": str(first.streams)}
+    try:
+        with (
+            serve(tmp_path / "other", text, environment=shared) as second,
+            Peer(mosquitto.port, "general/stream/q") as peer,
+        ):
+            noted(second, "another server here is connected")
+            assert "client_id" in second.said
+            asked = {"message": "x", "sessionId": "s", "requestId": "q", "stream": True}
+            peer.say("general/user_input", asked)
+            peer.wait(lambda heard: len(heard) > 20)
+            assert note(first) == ""
+            if how == "killed":
+                first.kill()
+            else:
+                first.stop()
+            connected(second)  # It takes over, what was begun too.
+            failed = peer.wait(lambda heard: b'"interrupted"' in heard[-1].payload)
+            seqs = [one.json["seq"] for one in failed]
+            assert len(seqs) == len(set(seqs))
+    finally:
+        first.kill()
+
+
+def test_two_servers_of_folders_of_their_own_have_names_of_their_own(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    text = slow(tmp_path, mosquitto.url)
+    with serve(tmp_path / "one", text) as one, serve(tmp_path / "two", text) as two:
+        connected(one)
+        connected(two)
+        assert "already connected" not in mosquitto.said
+
+
+def test_two_of_one_name_throw_each_other_out_less_and_less(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    """As on two machines, where neither can know of the other."""
+    text = slow(tmp_path, mosquitto.url, 'client_id = "both"')
+    with serve(tmp_path / "one", text) as one:
+        connected(one)
+        with serve(tmp_path / "two", text):
+            noted(one, "is another client called both too? see [mqtt] client_id")
+            time.sleep(2)
+    assert mosquitto.said.count("already connected") < 12
 
 
 def test_what_is_asked_while_the_server_is_away_is_answered(
@@ -323,6 +428,89 @@ def test_it_says_when_it_is_full(tmp_path: Path, mosquitto: Broker) -> None:
         assert told == "Error: the message is longer than 200 bytes"
 
 
+@pytest.mark.parametrize(
+    ("limit", "protocol"), [("message_size_limit 500", "5"), ("max_packet_size 500", "3.1.1")]
+)
+def test_an_answer_that_is_too_large_for_the_broker_is_told_and_stops_nobody(
+    tmp_path: Path, limit: str, protocol: str
+) -> None:
+    with broker(tmp_path / "broker", f"allow_anonymous true\n{limit}") as found:
+        text = slow(tmp_path, found.url, f'protocol = "{protocol}"', pieces=200)
+        with (
+            serve(tmp_path / "server", text) as serving,
+            Peer(found.port, "general/assistant_response/+", "general/stream/q") as peer,
+        ):
+            connected(serving)
+            peer.say("general/user_input", {"message": "x", "sessionId": "s"})
+            streamed = {"message": "x", "sessionId": "t", "requestId": "q", "stream": True}
+            peer.say("general/user_input", streamed)
+            told = peer.one("general/assistant_response/s", 60).text
+            assert told.startswith("Error: ")
+            assert "690 bytes" in told
+            peer.wait(lambda heard: any(b'"done"' in one.payload for one in heard))
+            seqs = {one.json["seq"] for one in peer.all() if one.topic == "general/stream/q"}
+            assert seqs == set(range(1, 203))
+            assert note(serving) == ""
+
+
+def test_what_the_broker_forbids_is_said(tmp_path: Path) -> None:
+    rights = tmp_path / "rights"
+    rights.write_text("topic read #\ntopic write general/user_input\ntopic write general/status\n")
+    config = f"allow_anonymous true\nacl_file {rights}"
+    with broker(tmp_path / "broker", config) as found:
+        with serve(tmp_path / "server", slow(tmp_path, found.url, pieces=3)) as serving:
+            connected(serving)
+            with Peer(found.port) as peer:
+                peer.say("general/user_input", {"message": "x", "sessionId": "s"})
+            for _ in range(200):
+                if "is not delivered" in serving.said:
+                    break
+                time.sleep(0.05)
+        forbidden = "takes no message on general/assistant_response/s: Not authorized"
+        assert forbidden in serving.said
+        done = cli("mqtt", "-u", found.url, "-p", "other", "Hello")
+        assert done.returncode == 1
+        assert "takes no message on other/user_input: Not authorized" in done.stderr
+
+
+def test_two_sessions_are_answered_at_once_and_one_in_its_turn(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    with (
+        serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=50)) as serving,
+        Peer(mosquitto.port, "general/stream/+") as peer,
+    ):
+        connected(serving)
+        for session, request in (("s", "s1"), ("s", "s2"), ("t", "t1")):
+            asked = {"message": request, "sessionId": session, "requestId": request}
+            peer.say("general/user_input", {**asked, "stream": True})
+        peer.wait(lambda heard: sum(b'"done"' in one.payload for one in heard) == 3)
+    order = [one.topic[-2:] for one in peer.all()]
+    first = {name: order.index(name) for name in set(order)}
+    last = {name: len(order) - order[::-1].index(name) for name in set(order)}
+    assert first["t1"] < last["s1"]
+    assert first["s1"] < last["t1"]
+    assert last["s1"] <= first["s2"]
+
+
+def test_the_command_says_that_nobody_listens(tmp_path: Path, mosquitto: Broker) -> None:
+    done = cli("mqtt", "-u", mosquitto.url, "-p", "nobodys", "Hello")
+    assert done.returncode == 1
+    assert "nobody listens on nobodys/user_input" in done.stderr
+    with serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=3)) as serving:
+        connected(serving)
+    # Its server is away, but will have the question when it is back.
+    command = [sys.executable, "-m", "penstock.cli", "mqtt", "-u", mosquitto.url, "Hello"]
+    environment = {"PATH": "/usr/bin", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as asking:
+        for _ in range(200):
+            if "'general/user_input'" in mosquitto.said:
+                break
+            time.sleep(0.05)
+        with serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=3)):
+            assert asking.communicate(timeout=30)[0].split() == [b"0", b"1", b"2"]
+
+
 def test_a_cancelled_stream_says_so(tmp_path: Path, mosquitto: Broker) -> None:
     with (
         serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=9000)) as serving,
@@ -335,6 +523,57 @@ def test_a_cancelled_stream_says_so(tmp_path: Path, mosquitto: Broker) -> None:
         peer.say("general/cancel/c", "")
         last = peer.wait(lambda heard: b'"done"' in heard[-1].payload)[-1]
         assert last.json["event"] == {"type": "done", "reason": "cancelled"}
+
+
+def test_a_request_that_waits_for_its_turn_can_be_cancelled_and_resumed(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    with (
+        serve(tmp_path / "server", slow(tmp_path, mosquitto.url, pieces=100)) as serving,
+        Peer(mosquitto.port, "general/stream/+", "general/assistant_response/s") as peer,
+    ):
+        connected(serving)
+        peer.say("general/user_input", {"message": "x", "sessionId": "s"})
+        for request in ("cancelled", "resumed"):
+            asked = {"message": "y", "sessionId": "s", "requestId": request, "stream": True}
+            peer.say("general/user_input", asked)
+        peer.say("general/cancel/cancelled", "")
+        peer.say("general/resume/resumed", "")
+        assert peer.one("general/assistant_response/s").text.split()[-1] == "99"
+        peer.wait(lambda heard: b'"reason":"stop"' in heard[-1].payload)
+    told = [one.json for one in peer.all() if one.topic == "general/stream/cancelled"]
+    assert told[-1]["event"] == {"type": "done", "reason": "cancelled"}
+    assert len(told) < 20
+    resumed = [one.json for one in peer.all() if one.topic == "general/stream/resumed"]
+    assert {one["seq"] for one in resumed} == set(range(1, 103))
+
+
+def test_a_retained_template_is_no_new_one_at_every_connection(
+    tmp_path: Path, mosquitto: Broker
+) -> None:
+    def system(serving: Serving, session: str) -> str:
+        topic = f"general/assistant_response/{session}"
+        with Peer(mosquitto.port, topic) as peer:
+            peer.say("general/user_input", {"message": "x", "sessionId": session})
+            peer.one(topic)
+        return history(serving, f"general/{session}")[0]["content"]
+
+    text = slow(tmp_path, mosquitto.url, pieces=3)
+    with serve(tmp_path / "server", text) as serving:
+        connected(serving)
+        with Peer(mosquitto.port) as peer:
+            peer.say("general/template", {"template": "Kept."}, retain=True)
+        assert system(serving, "s") == "Kept."
+        mosquitto.stop()
+        noted(serving, "broker")
+        mosquitto.start()
+        connected(serving)
+        assert system(serving, "t") == "Kept."
+        assert len(history(serving, "general/s")) == 3
+    with serve(tmp_path / "server", text) as serving:  # It has forgotten the template.
+        connected(serving)
+        assert system(serving, "u") == "Kept."
+        assert len(history(serving, "general/s")) == 3
 
 
 def test_a_project_has_the_rights_of_its_key(tmp_path: Path, mosquitto: Broker) -> None:

@@ -168,7 +168,7 @@ def test_each_block_of_the_guide_is_there_with_its_imports_changed_only():
 
 
 def test_the_page_names_them_all():
-    page = (ROOT / "docs/clients_ollama.md").read_text().partition("\n## Examples\n")[2]
+    page = (ROOT / "docs/clients/ollama_client.md").read_text().partition("\n## Examples\n")[2]
     assert set(re.findall(r"`(\w+)`", page)) >= {path.stem for path in SCRIPTS}
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.gateway.gateways import Scripted, ask, events, gateway, read
 
 from penstock.config.schema import Config, Streams
-from penstock.core.events import BEGINNING, Done, Entry, Event, StreamId, TextDelta
+from penstock.core.events import BEGINNING, Done, Entry, Event, Seq, StreamId, TextDelta
 from penstock.core.principals import LOCAL
 from penstock.core.request import Request
 
@@ -84,3 +84,20 @@ async def test_nothing_is_left_behind():
         counted = made.metrics
         assert (counted.runs, counted.waiting, counted.readers) == (0, 0, 0)
         assert made._runs == {}
+
+
+async def test_who_has_more_than_the_log_is_told_how_it_ended():
+    async with gateway(Scripted(twenty), config=settings("finish")) as made:
+        head = await made.submit(ask(), "test", LOCAL)
+        whole = await read(made, head)
+        stream, last = StreamId(head.stream), len(whole)
+        for after, told in ((last - 1, whole[-1:]), (last, []), (last + 5, [Done(reason="stop")])):
+            watch = made.watch(stream, Seq(after))
+            found = list(await watch.take())
+            if after > last:
+                assert [(entry.seq, entry.event) for entry in found] == [(after + 1, told[0])]
+            else:
+                assert found == told
+            assert await watch.take() == ()
+            watch.close()
+            assert await watch.take() == ()

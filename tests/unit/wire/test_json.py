@@ -51,3 +51,11 @@ def test_a_wrong_field_is_named(body: bytes, path: str):
 def test_what_is_no_json_is_blamed_on_who_sent_it(body: bytes):
     with pytest.raises(EngineProtocolError):
         door.decode(body, Message, EngineProtocolError)
+
+
+def test_json_of_others_goes_out_on_one_line():
+    text = '{"a":\r\n [1,\n 2],\n "b": "\\n"}'
+    for given_ in (text, text.encode()):
+        data = door.encode({"raw": door.raw(given_)})
+        assert len(data.splitlines()) == 1
+        assert json.loads(data)["raw"] == json.loads(text)

@@ -1,6 +1,7 @@
 """Our own routes: a stream's typed events, live and again; list, cancel, erase."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -23,7 +24,7 @@ from penstock.transports.http.streaming import (
     start_stream,
 )
 from penstock.transports.http.visits import Visit, number, whole_number
-from penstock.wire import json, sse
+from penstock.wire import json, native, sse
 from penstock.wire.native import StreamCancelled, StreamDeleted, StreamList
 
 _MOST_LISTED: Final = 1000
@@ -44,9 +45,14 @@ Speed = Annotated[
     ),
 ]
 _FOLLOWED: Final = Described(
-    items=(Entry,), query={"after": After, "speed": Speed}, headers={"Last-Event-ID": After}
+    items=(Entry,),
+    query={"after": After, "speed": Speed},
+    headers={"Last-Event-ID": After},
+    also={204: None},
 )
-"""Each event's `id:` is its seq; the stream ends after `done` or `failed`."""
+"""Each event's `id:` is its seq; the stream ends after `done` or `failed`. 204: so it has, and
+`Last-Event-ID` is the last of it.
+"""
 
 
 class Native:
@@ -130,6 +136,15 @@ class Native:
         await self._gateway.head(stream, principal)
         visit.name(b"penstock-stream", stream)
         content_type = sse.CONTENT_TYPE.encode()
+        frame = native_frame
+        if _last_id(visit):
+            info = await self._gateway.info(stream, principal)
+            if info.state != "live" and after == info.events:
+                await visit.start(204, [(b"content-type", content_type)])
+                await visit.finish(b"")
+                return
+            if after > info.events:
+                frame = partial(_last_frame, info.events)
         if visit.method == "HEAD":
             await start_stream(visit, content_type, [])
             await visit.finish(b"")
@@ -139,8 +154,22 @@ class Native:
             await start_stream(visit, content_type, [])
             with Heartbeat(visit.connection, seconds, sse.HEARTBEAT_WITH_IDS) as heart:
                 take = Paced(watch.take, speed).take if speed else watch.take
-                pump = Pump(visit, native_frame, heart, abort_on_failure=False)
+                pump = Pump(visit, frame, heart, abort_on_failure=False)
                 await pump.run(take, await take(), None if speed else watch.flow)
+
+
+def _last_frame(events: int, entries: Sequence[Entry]) -> bytes:
+    """The end for a reader that has more than `events`: with their number as its id the reader,
+    which comes back once more, has come to the end.
+    """
+    return sse.frame(native.frames(entries), [str(events)] * len(entries))
+
+
+def _last_id(visit: Visit) -> str:
+    """Where there is one, the reader has read before: an `EventSource` comes back after the end of
+    every answer, until one has the status 204 (HTML, "Server-sent events", introduction).
+    """
+    return visit.headers.get("last-event-id", "").strip()
 
 
 def _after(visit: Visit) -> Seq:
@@ -148,7 +177,7 @@ def _after(visit: Visit) -> Seq:
 
     `Last-Event-ID` wins: a browser's EventSource repeats the address, but moves the id on.
     """
-    last_id = visit.headers.get("last-event-id", "").strip()
+    last_id = _last_id(visit)
     name = "Last-Event-ID" if last_id else "after"
     text = last_id or visit.query.get("after", "0")
     if not text:

@@ -135,7 +135,7 @@ class Operation:
             return
         self._respond(described.status, "The answer", _content(described, self._types.told))
         for status, kind in described.also.items():
-            content: Schema = {_JSON: {"schema": self._types.told.of(kind)}}
+            content: Schema = {_JSON: {"schema": self._types.told.of(kind)}} if kind else {}
             self._respond(status, HTTPStatus(status).phrase, content)
 
     def in_any_dialect(self, dialects: Sequence[Dialect], types: Mapping[str, Types]) -> None:

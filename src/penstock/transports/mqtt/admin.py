@@ -11,8 +11,9 @@ from penstock.core.queries import Query, SessionAsk, SystemAsk
 from penstock.gateway.gateway import Gateway
 from penstock.transports.mqtt import topics
 from penstock.transports.mqtt.asking import template
+from penstock.transports.mqtt.client import Outgoing
 from penstock.transports.mqtt.ledger import Ledger
-from penstock.transports.mqtt.link import Link, Outgoing
+from penstock.transports.mqtt.link import Link
 from penstock.wire import json
 
 _ALL: Final = "all"
@@ -37,14 +38,21 @@ class Admin:
             of_project = self._settings.project(project).system_prompt
         return self._of_sessions.get((project, session), of_project)
 
-    async def change(self, place: topics.Address, payload: bytes, principal: Principal) -> None:
-        """Does what was said. Raises `InvalidRequestError` for what is no JSON object."""
+    async def change(
+        self, place: topics.Address, payload: bytes, principal: Principal, *, retained: bool
+    ) -> None:
+        """Does what was said. Raises `InvalidRequestError` for what is no JSON object.
+
+        `retained`: a template that the broker keeps, and tells at every new connection.
+        """
         said: Mapping[str, object] = {}
         if payload.strip():
             said = json.decode(payload, dict[str, object], InvalidRequestError)
         session = _target(said, place.rest)
         if place.kind == "template":
-            await self._template(place.project, session, said, principal)
+            self._prompt(place.project, session, said)
+            if not retained:  # Sessions began anew, or not, when it was said.
+                await self._instruct(place.project, session, said, principal)
         else:
             await self.drop(place.project, session, principal)
             if place.kind == "clear_history":
@@ -60,13 +68,8 @@ class Admin:
                 break
         self._ledger.begin_anew(project, session)
 
-    async def _template(
-        self, project: str, session: str, said: Mapping[str, object], principal: Principal
-    ) -> None:
-        names = ("template", "system_prompt", "prompt_template")
-        system = next((found for name in names if (found := template(said.get(name)))), None)
-        if system is None:
-            raise InvalidRequestError("template: a prompt is required", param="template")
+    def _prompt(self, project: str, session: str, said: Mapping[str, object]) -> None:
+        system = _prompt(said)
         # The original gives everybody the prompt that one session asked for.
         if session:
             self._of_sessions[project, session] = system
@@ -74,11 +77,15 @@ class Admin:
                 self._of_sessions.popitem(last=False)
         else:
             self._of_projects[project] = system
+
+    async def _instruct(
+        self, project: str, session: str, said: Mapping[str, object], principal: Principal
+    ) -> None:
         if said.get("reset", True) not in (False, "false", 0):
             await self.drop(project, session, principal)
         else:
             for name in await self._names(project, session, principal):
-                query = Query("instruct_session", name, SystemAsk(name, system))
+                query = Query("instruct_session", name, SystemAsk(name, _prompt(said)))
                 await self._gateway.find(query, principal)
         await self._say(project, session, "Template updated")
 
@@ -92,6 +99,15 @@ class Admin:
         if topics.is_level(session):
             payload = json.encode({"hint": text})
             await self._link.publish(Outgoing(f"{project}/hint/{session}", payload, 0))
+
+
+def _prompt(said: Mapping[str, object]) -> str:
+    """Of a template. Raises `InvalidRequestError` where there is none."""
+    names = ("template", "system_prompt", "prompt_template")
+    system = next((found for name in names if (found := template(said.get(name)))), None)
+    if system is None:
+        raise InvalidRequestError("template: a prompt is required", param="template")
+    return system
 
 
 def _target(said: Mapping[str, object], rest: str) -> str:

@@ -1,23 +1,31 @@
 """A stream of the log onto its topics: each event as it comes, the whole answer at its end."""
 
 import heapq
+import logging
+import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from msgspec import UNSET
 
-from penstock.core.errors import GatewayError, OverloadedError, from_code
+from penstock.core.errors import GatewayError, OverloadedError, UnavailableError, from_code
 from penstock.core.events import Entry, Failed, Seq, StreamId
 from penstock.core.folding import ChoiceReply, Folder, Reply
 from penstock.gateway.gateway import Gateway
+from penstock.transports.mqtt.client import Outgoing
 from penstock.transports.mqtt.ledger import Known
-from penstock.transports.mqtt.link import Link, Outgoing
+from penstock.transports.mqtt.link import Link
 from penstock.transports.mqtt.shapes import Called, Hint, Note, Trouble, Whole, problem
 from penstock.wire import json
 
+logger = logging.getLogger(__name__)
+
 _AT_A_TIME: Final = 64
 """Most events sent without waiting for the broker: bounds what is in flight for one stream."""
+_FENCED: Final = re.compile(r"```(?:json)?\n(.*)```", re.DOTALL)
+"""How many models write an object that was asked of them."""
 _OVERLOADED: Final = "Server is overloaded. Please try again in a moment."
 """The original's sentence, without the `Error: ` that its other errors begin with."""
 
@@ -49,12 +57,21 @@ class Answers:
         if note.stream:
             self.clear_later(topic, self._keep_seconds)
         else:
-            await self._link.publish(whole(note, folder.reply(), stream))
+            await self._publish(note, whole(note, folder.reply(), stream))
+
+    async def _publish(self, note: Note, *messages: Outgoing) -> None:
+        """Raises `UnavailableError` for what the broker does not take, once the client knows."""
+        try:
+            await self._link.publish(*messages)
+        except UnavailableError as error:
+            await self._link.publish(refusal(note, error))
+            raise
 
     async def _send(self, known: Known, topic: str, entries: Sequence[Entry]) -> None:
         for n in range(0, len(entries), _AT_A_TIME):
             some = entries[n : n + _AT_A_TIME]
-            await self._link.publish(*[_event(known.note, topic, one, retain=True) for one in some])
+            events = [_event(known.note, topic, one, retain=True) for one in some]
+            await self._publish(known.note, *events)
             known.sent = some[-1].seq
 
     async def ending(self, known: Known, stream: StreamId) -> None:
@@ -69,7 +86,7 @@ class Answers:
         finally:
             watch.close()
         if not known.note.stream:
-            await self._link.publish(whole(known.note, folder.reply(), stream))
+            await self._publish(known.note, whole(known.note, folder.reply(), stream))
         elif last is not None:
             known.sent = last.seq
             topic = stream_topic(known.note)
@@ -96,8 +113,11 @@ class Answers:
             watch.close()
 
     async def refuse(self, note: Note, error: GatewayError) -> None:
-        """Says why there is no stream."""
-        await self._link.publish(refusal(note, error))
+        """Says why there is no stream, where the broker takes that."""
+        try:
+            await self._link.publish(refusal(note, error))
+        except UnavailableError as trouble:
+            logger.warning("%s", trouble.message)
 
     # ── retained events ──────────────────────────────────────────────────────────────────────────
 
@@ -110,7 +130,8 @@ class Answers:
         while self._to_clear and self._to_clear[0][0] <= time.monotonic():
             _, topic = heapq.heappop(self._to_clear)
             if not in_use(topic):
-                await self._link.publish(Outgoing(topic, b"", retain=True))
+                with suppress(UnavailableError):  # Then it took the event neither.
+                    await self._link.publish(Outgoing(topic, b"", retain=True))
 
 
 def stream_topic(note: Note) -> str:
@@ -194,6 +215,9 @@ def overloaded() -> GatewayError:
 def _hint(first: ChoiceReply) -> bytes:
     """What the model said where that is a JSON object; consumers of hints drop everything else."""
     text = first.text.strip()
+    fenced = _FENCED.fullmatch(text)
+    if fenced is not None:
+        text = fenced[1].strip()
     if not first.tool_calls and text.startswith("{") and json.is_json(text):
         return text.encode()
     return json.encode(Hint(hint=first.text, tool_calls=_called(first) or UNSET))

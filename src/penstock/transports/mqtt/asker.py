@@ -12,7 +12,8 @@ import msgspec
 from penstock.config.schema import Mqtt
 from penstock.core.errors import EngineProtocolError, UnavailableError, from_code
 from penstock.core.events import TERMINAL, Entry
-from penstock.transports.mqtt.link import Incoming, Link, Outgoing, check
+from penstock.transports.mqtt.client import Incoming, Outgoing
+from penstock.transports.mqtt.link import Link, check
 from penstock.transports.mqtt.shapes import Trouble
 from penstock.wire import json, native
 
@@ -69,7 +70,8 @@ class Asker:
         """The events of an answer, each once and in order, however often they come.
 
         `fields`: of the request, besides its ids. `within`: seconds of silence to bear. Raises
-        `UnavailableError` after that, and the error that the bridge answers with.
+        `UnavailableError` after that, or when nobody listens, and the error that the bridge
+        answers with.
         """
         request = secrets.token_hex(8)
         topic = f"{self._project}/stream/{request}"
@@ -92,7 +94,8 @@ class Asker:
         last, silent = 0, 0.0
         while True:
             try:
-                payload = await asyncio.wait_for(self._came.get(), _ASK_AGAIN_SECONDS)
+                async with asyncio.timeout(_ASK_AGAIN_SECONDS):
+                    payload = await self._came.get()
             except TimeoutError:
                 silent += _ASK_AGAIN_SECONDS
                 if silent >= within:
@@ -114,7 +117,9 @@ class Asker:
                 return
 
     async def _say(self, kind: str, fields: Mapping[str, object], within: float) -> None:
-        message = Outgoing(f"{self._project}/{kind}", json.encode(fields))
+        topic = f"{self._project}/{kind}"
+        # A bridge that is away only now is still known to the broker, and will be told.
+        message = Outgoing(topic, json.encode(fields), heard=kind == "user_input")
         try:
             async with asyncio.timeout(within):
                 await self._link.publish(message)

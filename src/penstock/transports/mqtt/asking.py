@@ -14,7 +14,7 @@ from penstock.core.messages import say
 from penstock.core.ports import Call, Dialect
 from penstock.core.request import Request
 from penstock.transports.mqtt import topics
-from penstock.transports.mqtt.link import Incoming
+from penstock.transports.mqtt.client import Incoming
 from penstock.transports.mqtt.shapes import Form, Note
 from penstock.wire import json
 
@@ -60,16 +60,16 @@ def question(kind: topics.Kind, project: str, rest: str, incoming: Incoming) -> 
     request = asked if isinstance(asked, str) and topics.is_level(asked) else ""
     base = f"{project}/hint" if kind == "state" else f"{project}/assistant_response"
     wished = fields.get("replyTopic") or incoming.reply_to
-    reply = topics.reply(base, place, wished if isinstance(wished, str) else "", own=given)
+    wished = wished if isinstance(wished, str) else ""
+    reply = topics.reply(base, place, wished, own=given)
     form: Form = "hint" if kind == "state" else "text"
     if form == "text" and (fields.get("format") == "json" or fields.get("tools")):
         form = "json"
-    seen = sha256(b"\0".join([incoming.topic.encode(), incoming.payload])).hexdigest()
     note = Note(
         project=project,
         session=session if place == session else "",
         request=request or secrets.token_hex(8),
-        key=f"{session}/{request}" if request and given else request or seen,
+        key=f"{session if given else wished}/{request}" if request else _seen(incoming),
         reply=reply,
         form=form,
         stream=fields.get("stream") in (True, "true") and kind == "user_input",
@@ -78,6 +78,15 @@ def question(kind: topics.Kind, project: str, rest: str, incoming: Incoming) -> 
         qos=0 if kind == "old_input" else 1,
     )
     return Question(note, _state(fields) if kind == "state" else fields)
+
+
+def _seen(incoming: Incoming) -> str:
+    """What a message without a `requestId` is known by. Two clients of MQTT 5 may say the same
+    words: who asks, and where the answer goes, stand beside the payload then.
+    """
+    facts = json.encode(dict(incoming.facts))
+    parts = [incoming.topic.encode(), facts, incoming.reply_to.encode(), incoming.correlation]
+    return sha256(b"\0".join([*parts, incoming.payload])).hexdigest()
 
 
 def _object(payload: bytes) -> Mapping[str, object]:

@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -28,8 +29,10 @@ from penstock.gateway.gateway import Gateway, now_ms
 from penstock.transports.mqtt import asking, topics
 from penstock.transports.mqtt.admin import Admin
 from penstock.transports.mqtt.answering import Answers, overloaded, stream_topic
+from penstock.transports.mqtt.claim import Claim
+from penstock.transports.mqtt.client import Incoming, Outgoing
 from penstock.transports.mqtt.ledger import Changes, Known, Ledger, Lines, Rates
-from penstock.transports.mqtt.link import Incoming, Link, Outgoing
+from penstock.transports.mqtt.link import Link
 from penstock.transports.mqtt.shapes import Note, Trouble, problem
 from penstock.wire import json
 
@@ -39,24 +42,27 @@ NAME: Final = "mqtt"
 _RATE: Final = "Rate limit exceeded. Please slow down your requests."
 _RECALLED: Final = 1000
 _RECALL_MS: Final = 24 * 3600 * 1000
+_CLAIM_SECONDS: Final = 1.0
 _LOST_MS: Final = 600_000
 """Whoever asked longer ago than this is not told any more that the answer was interrupted."""
 
 
 class Bridge:
     """Use as an async context manager. `identity`: how the broker knows us, where the configuration
-    does not say.
+    does not say. `folder`: of what tells other servers of this machine that we are the bridge.
     """
 
-    def __init__(self, gateway: Gateway, settings: Mqtt, identity: str) -> None:
+    def __init__(self, gateway: Gateway, settings: Mqtt, identity: str, folder: Path) -> None:
         self._gateway = gateway
         self._settings = settings
         self._projects = tuple(settings.projects)
         first = (*self._projects, *settings.legacy, "penstock")[0]
         self._status_topic = f"{first}/status"
+        self._name = settings.client_id or identity
+        self._claim = Claim(folder, settings.url, self._name)
         self._link = Link(
             settings,
-            settings.client_id or identity,
+            self._name,
             topics.filters(self._projects, settings.legacy),
             self._status_topic,
             self._told,
@@ -97,6 +103,7 @@ class Bridge:
             if error is None or group.exceptions != (error,):
                 raise
         finally:
+            self._claim.free()
             self._told(None)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -121,10 +128,27 @@ class Bridge:
     # ── what goes on all the time ────────────────────────────────────────────────────────────────
 
     async def _run(self) -> None:
+        await self._be_the_one()
         await self._recall()
         while True:
             await self._guarded(self._link.run(self._receive))
             await asyncio.sleep(1)
+
+    async def _be_the_one(self) -> None:
+        """Waits while another server of this machine is the bridge under our name."""
+        waiting = False
+        while not self._claim.take():
+            if not waiting:
+                waiting = True
+                trouble = (
+                    f"another server here is connected to {self._settings.url} as {self._name}"
+                )
+                self._told(f"{trouble}; this one waits for its end")
+                logger.warning(
+                    "%s; this one waits for its end. [mqtt] client_id gives it a name of its own",
+                    trouble,
+                )
+            await asyncio.sleep(_CLAIM_SECONDS)
 
     async def _beat(self) -> None:
         while True:
@@ -165,14 +189,18 @@ class Bridge:
         try:
             head = await self._gateway.head(stream, principal)
             note = json.decode(head.request.form, Note, InternalError)
+            line = await self._gateway.info(stream, principal)  # Its process may have died since.
         except GatewayError as error:
             logger.warning("stream %s: %s", stream, error.message)
             return
+        if note.project not in (*self._projects, *self._settings.legacy):
+            return  # Of another server, which shares the log.
         known = self._ledger.add(note, (now_ms() - line.created) / 1000)
         known.stream = stream
         known.accepted.set()
         ago = now_ms() - (line.ended or line.created)
-        if line.state == "interrupted" and ago < _LOST_MS:
+        # One that still runs does so in a server that ends now: so that we are the bridge.
+        if line.state == "live" or (line.state == "interrupted" and ago < _LOST_MS):
             self._spawn(self._answers.ending(known, stream))
         elif note.stream:
             left = self._settings.keep_state_seconds - ago / 1000
@@ -209,7 +237,9 @@ class Bridge:
                     async with self._changes.one(place.project):
                         incoming.acknowledge()
                         principal = self._principal(place.project)
-                        await self._admin.change(place, incoming.payload, principal)
+                        await self._admin.change(
+                            place, incoming.payload, principal, retained=incoming.retained
+                        )
         finally:
             self._waiting -= 1
 
@@ -279,6 +309,8 @@ class Bridge:
     async def _steer(self, place: topics.Address, payload: bytes) -> None:
         """Resumes or cancels a stream."""
         known = self._ledger.named(place.project, place.rest)
+        if known is not None:
+            await known.accepted.wait()  # It may be waiting for its turn in a session.
         try:
             if known is None or known.stream is None:
                 raise UnknownStreamError(f"no request {place.rest!r}")

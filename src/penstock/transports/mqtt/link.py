@@ -11,19 +11,27 @@ import random
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import aiomqtt
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+from paho.mqtt import client as paho
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from penstock.config.schema import Mqtt
-from penstock.core.errors import ConfigError
+from penstock.core.errors import ConfigError, UnavailableError
+from penstock.transports.mqtt.client import (
+    Client,
+    Incoming,
+    Outgoing,
+    incoming,
+    made,
+    number,
+    properties,
+)
 from penstock.transports.mqtt.shapes import Status
 from penstock.wire import json
 
@@ -31,6 +39,11 @@ logger = logging.getLogger(__name__)
 
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 60.0
+_TRIES: Final = 2
+_TRIES_ALONE: Final = 2
+"""Connections that a message may break before nothing else is sent beside it, and from then on."""
+_LASTING_SECONDS: Final = 5.0
+_TOO_OFTEN: Final = 3
 _RETRY_SECONDS: Final = 0.2
 _KEEP_ALIVE: Final = 30
 _SESSION_SECONDS: Final = 24 * 3600
@@ -38,42 +51,10 @@ _SESSION_SECONDS: Final = 24 * 3600
 _IN_FLIGHT: Final = 64
 _REFUSED: Final = 128
 """From here on a code says no."""
+_NOBODY: Final = 16
+"""MQTT 5's "No matching subscribers"."""
 _UNSUPPORTED_VERSION: Final = (1, 132)
 """The answer to a CONNECT of a version that a broker does not speak: of 3.1.1, of 5."""
-
-
-class Outgoing(NamedTuple):
-    """What is to be published. `facts` become user properties where the broker speaks MQTT 5."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = False
-    facts: Mapping[str, str] = {}
-    correlation: bytes = b""
-
-
-class Incoming(NamedTuple):
-    """What came in. `acknowledge` tells the broker that it need not come again."""
-
-    topic: str
-    payload: bytes
-    acknowledge: Callable[[], None]
-    retained: bool = False
-    facts: Mapping[str, str] = {}
-    reply_to: str = ""
-    correlation: bytes = b""
-
-
-class _Client(aiomqtt.Client):
-    """A client whose messages are acknowledged by hand."""
-
-    def hold(self) -> None:
-        self.pending_calls_threshold = _IN_FLIGHT * 1024
-        self._client.manual_ack_set(True)
-
-    def acknowledge(self, message: aiomqtt.Message) -> None:
-        self._client.ack(message.mid, message.qos)
 
 
 class Broker(NamedTuple):
@@ -110,7 +91,8 @@ def broker(settings: Mqtt) -> Broker:
 
 class Link:
     """Use `run` in a task. `told(trouble)` is called when the connection breaks, with `None` when
-    it stands again. `status_topic` empty: nobody is told that we are there.
+    it stands again. `status_topic` empty: nobody is told that we are there, and the broker keeps
+    nothing of us.
     """
 
     def __init__(
@@ -128,23 +110,31 @@ class Link:
         self._status_topic = status_topic
         self._told = told
         self._modern = settings.protocol == "5"
-        self._client: _Client | None = None
+        self._client: Client | None = None
         self._connected = asyncio.Event()
         self._scopes: set[asyncio.Timeout] = set()
+        self._suspects = asyncio.Lock()
         self._trouble: str | None = None
+        self._stood_at: float | None = None
+        self._brief = 0
 
     # ── in ───────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self, receive: Callable[[Incoming], None]) -> None:
-        """Connects again and again, longer apart each time, for ever."""
+        """Connects again and again, longer apart each time, for ever.
+
+        A connection that does not last is no success: two clients of one name, who throw each other
+        out, must not do so many times a second.
+        """
         wait = _FIRST_WAIT
         while True:
             try:
                 async with self._new_client() as client:
                     await self._stand(client)
-                    wait = _FIRST_WAIT
                     await self._take(client, receive)
             except aiomqtt.MqttError as error:
+                if self._lasted():
+                    wait = _FIRST_WAIT
                 self._broke(error)
                 if self._modern and _refuses_version(error):
                     self._modern, wait = False, _FIRST_WAIT
@@ -169,13 +159,13 @@ class Link:
             with suppress(aiomqtt.MqttError):
                 await client.unsubscribe(topic)
 
-    async def _stand(self, client: _Client) -> None:
+    async def _stand(self, client: Client) -> None:
         if self._filters:
             answers = await client.subscribe([(one, 1) for one in self._filters])
             refused = [
                 name
                 for name, answer in zip(self._filters, answers, strict=False)
-                if _number(answer) >= _REFUSED
+                if number(answer) >= _REFUSED
             ]
             if refused:
                 raise aiomqtt.MqttError(f"the broker lets us not subscribe to {refused[0]}")
@@ -183,15 +173,27 @@ class Link:
         if self._status_topic:
             await client.publish(self._status_topic, self.status("online"), qos=1)
         self._connected.set()
+        self._stood_at = time.monotonic()
         self._trouble = None
         self._told(None)
 
-    async def _take(self, client: _Client, receive: Callable[[Incoming], None]) -> None:
+    async def _take(self, client: Client, receive: Callable[[Incoming], None]) -> None:
         async for message in client.messages:
-            receive(_incoming(client, message))
+            receive(incoming(client, message))
+
+    def _lasted(self) -> bool:
+        """Whether there was a connection, and for a while. Counts those that were too brief."""
+        if self._stood_at is None:
+            return False
+        lasted = time.monotonic() - self._stood_at >= _LASTING_SECONDS
+        self._stood_at = None
+        self._brief = 0 if lasted else self._brief + 1
+        return lasted
 
     def _broke(self, error: aiomqtt.MqttError) -> None:
         trouble = f"the broker at {self._broker.host}:{self._broker.port}: {error}"
+        if self._brief >= _TOO_OFTEN:
+            trouble += f"; is another client called {self._client_id} too? see [mqtt] client_id"
         if trouble != self._trouble:
             logger.warning("%s; trying again", trouble)
         self._trouble = trouble
@@ -211,17 +213,40 @@ class Link:
     async def publish(self, *messages: Outgoing) -> None:
         """Sends all, in order, and returns once the broker has them; over a new connection when
         this one breaks, and then perhaps twice.
+
+        Raises `UnavailableError` for one that the broker refuses, and for one that breaks every
+        connection: a broker closes it on what is larger than it allows, and for ever sent again it
+        would be the end of all other traffic.
         """
+        for _ in range(_TRIES):
+            if await self._carry(messages):
+                return
+        for one in messages:
+            async with self._suspects:  # Alone: so it is seen which of them it is.
+                await self._carry_alone(one)
+
+    async def _carry_alone(self, message: Outgoing) -> None:
+        for _ in range(_TRIES_ALONE):
+            if await self._carry([message]):
+                return
+        raise UnavailableError(
+            f"the broker closes the connection on a message of {len(message.payload)} bytes on "
+            f"{message.topic}; it may be larger than the broker allows"
+        )
+
+    async def _carry(self, messages: Sequence[Outgoing]) -> bool:
+        """Whether they arrived; false: the connection broke meanwhile."""
         while True:
             await self._connected.wait()
-            if await self._try(messages):
-                return
+            carried = await self._try(messages)
+            if carried is not None:
+                return carried
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _try(self, messages: Sequence[Outgoing]) -> bool:
+    async def _try(self, messages: Sequence[Outgoing]) -> bool | None:
         client = self._client
         if client is None:
-            return False
+            return None
         scope = asyncio.timeout(None)
         try:
             async with scope:
@@ -236,13 +261,15 @@ class Link:
         for one in found:
             if isinstance(one, BaseException) and not isinstance(one, aiomqtt.MqttError):
                 raise one
-        return not any(found)
+        return None if any(found) else True
 
-    async def _send(self, client: _Client, message: Outgoing) -> None:
-        properties = _properties(message) if self._modern else None
-        await client.publish(
-            message.topic, message.payload, message.qos, message.retain, properties
-        )
+    async def _send(self, client: Client, message: Outgoing) -> None:
+        code = await client.send(message, properties(message) if self._modern else None)
+        if code >= _REFUSED:
+            said = ReasonCode(PacketTypes.PUBACK, identifier=code)
+            raise UnavailableError(f"the broker takes no message on {message.topic}: {said}")
+        if code == _NOBODY and message.heard:
+            raise UnavailableError(f"nobody listens on {message.topic}")
 
     async def leave(self) -> None:
         """Says that we are gone, if the broker can hear it: a clean end sends no last will."""
@@ -255,12 +282,13 @@ class Link:
         """The payload of the status topic, now."""
         return json.encode(Status(self._client_id, state, round(time.time(), 3)))
 
-    def _new_client(self) -> _Client:
+    def _new_client(self) -> Client:
         settings, broker = self._settings, self._broker
-        lasting = _made(PacketTypes.CONNECT)
-        lasting.SessionExpiryInterval = _SESSION_SECONDS
+        kept = bool(self._status_topic)
+        lasting = made(PacketTypes.CONNECT)
+        lasting.SessionExpiryInterval = _SESSION_SECONDS if kept else 0
         will = aiomqtt.Will(self._status_topic, self.status("offline"), qos=1)
-        client = _Client(
+        client = Client(
             broker.host,
             broker.port,
             username=settings.username or None,
@@ -272,8 +300,8 @@ class Link:
             keepalive=_KEEP_ALIVE,
             max_inflight_messages=_IN_FLIGHT,
             tls_context=broker.tls,
-            clean_session=None if self._modern else False,
-            clean_start=False if self._modern else MQTT_CLEAN_START_FIRST_ONLY,
+            clean_session=None if self._modern else not kept,
+            clean_start=not kept if self._modern else paho.MQTT_CLEAN_START_FIRST_ONLY,
             properties=lasting if self._modern else None,
         )
         client.hold()
@@ -281,42 +309,7 @@ class Link:
 
 
 def _refuses_version(error: aiomqtt.MqttError) -> bool:
-    return isinstance(error, aiomqtt.MqttCodeError) and _number(error.rc) in _UNSUPPORTED_VERSION
-
-
-def _number(code: object) -> int:
-    """A code of 3.1.1 or of 5."""
-    if isinstance(code, ReasonCode):
-        return int(code.value)
-    return code if isinstance(code, int) else -1
-
-
-def _made(packet: int) -> Properties:
-    return Properties(packet)  # type: ignore[no-untyped-call]
-
-
-def _properties(message: Outgoing) -> Properties:
-    found = _made(PacketTypes.PUBLISH)
-    if message.facts:
-        found.UserProperty = list(message.facts.items())
-    if message.correlation:
-        found.CorrelationData = message.correlation
-    return found
-
-
-def _incoming(client: _Client, message: aiomqtt.Message) -> Incoming:
-    properties = message.properties
-    pairs: list[tuple[str, str]] = getattr(properties, "UserProperty", None) or []
-    payload = message.payload
-    return Incoming(
-        message.topic.value,
-        payload if isinstance(payload, bytes) else str(payload or "").encode(),
-        lambda: client.acknowledge(message),
-        retained=bool(message.retain),
-        facts=dict(pairs),
-        reply_to=str(getattr(properties, "ResponseTopic", None) or ""),
-        correlation=bytes(getattr(properties, "CorrelationData", None) or b""),
-    )
+    return isinstance(error, aiomqtt.MqttCodeError) and number(error.rc) in _UNSUPPORTED_VERSION
 
 
 async def check(settings: Mqtt) -> str | None:

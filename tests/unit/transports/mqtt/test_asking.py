@@ -6,7 +6,7 @@ from penstock.core.errors import InvalidRequestError
 from penstock.core.request import Request
 from penstock.dialects.portal_chat import Dialect
 from penstock.transports.mqtt import asking, topics
-from penstock.transports.mqtt.link import Incoming
+from penstock.transports.mqtt.client import Incoming
 from penstock.transports.mqtt.shapes import Note
 from penstock.wire import json
 
@@ -82,10 +82,29 @@ def test_a_repetition_is_known_by_its_content_or_its_id() -> None:
 
     assert key(b"x") == key(b"x") != key(b"y")
     assert key({"message": "x", "sessionId": "s"}) != key({"message": "x", "sessionId": "t"})
+    # With MQTT 5, who asks and where the answer goes may stand beside the same words.
+    beside: list[dict[str, object]] = [
+        {},
+        {"facts": {"sessionId": "s"}},
+        {"facts": {"sessionId": "t"}},
+        {"reply_to": "p/assistant_response/mine"},
+        {"correlation": b"1"},
+    ]
+    keys = [
+        asking.question("user_input", "p", "", incoming(b"x", **one)).note.key for one in beside
+    ]
+    assert len(set(keys)) == len(keys)
     named = {"requestId": "r", "sessionId": "s"}
     assert key({"message": "x", **named}) == key({"message": "y", **named})
     # Two who count their requests from one mean different ones.
     assert key({"requestId": "1", "sessionId": "s"}) != key({"requestId": "1", "sessionId": "t"})
+    mine, theirs = (f"p/assistant_response/{name}" for name in "ab")
+    assert key({"requestId": "1", "replyTopic": mine}) == key(
+        {"requestId": "1", "replyTopic": mine}
+    )
+    assert key({"requestId": "1", "replyTopic": mine}) != key(
+        {"requestId": "1", "replyTopic": theirs}
+    )
 
 
 @pytest.mark.parametrize(
