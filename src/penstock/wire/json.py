@@ -94,7 +94,7 @@ def is_json(text: str | bytes) -> bool:
     """Whether `text` is one whole JSON value."""
     try:
         msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True
 

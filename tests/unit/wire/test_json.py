@@ -25,6 +25,13 @@ def test_what_splits_lines_is_escaped(character: str):
     assert len(door.encode(character).decode().splitlines()) == 1
 
 
+@pytest.mark.parametrize("body", [b'{"a": {"b": "\xff"}}', b'{"a": {"b": "\xed\xa0\x80"}}'])
+def test_what_is_kept_as_it_is_must_be_text_too(body: bytes):
+    with pytest.raises(InvalidRequestError, match="not valid JSON"):
+        door.decode(body, dict[str, door.Raw], InvalidRequestError)
+    assert not door.is_json(body)
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [
