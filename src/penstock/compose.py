@@ -196,9 +196,9 @@ def bindings(
         settings = loading.convert_binding(name, table, module.Config, environment)
         try:
             engine = cast("Engine", module.Engine(settings, config.timeouts))
-        except ConfigError as error:
-            at = f"bindings.{name}.{error.param}" if error.param else f"bindings.{name}"
-            raise ConfigError(f"{at}: {error.message}", param=at) from error
+        except ConfigError as error:  # an engine doesn't know what its binding is called
+            param = ".".join(["bindings", name, *([error.param] if error.param else [])])
+            raise ConfigError(f"{param}: {error.message}", param=param) from error
         found.append(
             Binding(
                 name,

@@ -11,6 +11,7 @@ from penstock.core.ports import Dialect
 from penstock.testing.cases import DialectVector, dialect_vectors
 from penstock.testing.dialects import DialectContract, Subject, VectorContract
 from penstock.testing.elsewhere import ElsewhereContract
+from penstock.wire import json
 
 ROOT = Path(__file__).parents[1] / "vectors"
 
@@ -83,3 +84,24 @@ def test_every_route_has_a_case(name: str) -> None:
     dialect = _dialect(name)
     asked = {vector.call(dialect).route for vector in dialect_vectors(ROOT, name)}
     assert set(dialect.routes) <= asked
+
+
+@pytest.mark.parametrize("name", GENERATING)
+def test_what_came_in_lines_is_one_event_all_the_same(name: str) -> None:
+    """Many models write the arguments of a call over several lines."""
+    dialect = _dialect(name)
+    vector = next(v for v in dialect_vectors(ROOT, name) if v.read("response.body"))
+    told = json.raw('[{\r\n "token": "a",\n "logprob": -1, "bytes": null, "top_logprobs": []\n}]')
+    said: list[ev.Event] = [
+        ev.Start(stream="0" * 32, asked="", binding="b", model="m", created=1),
+        ev.TextDelta(part=1, text="a\r\nb", logprobs=told),
+        ev.ToolCallDelta(part=2, call="c", name="f", arguments='{\n "a": [1,\r\n'),
+        ev.ToolCallDelta(part=2, call="c", arguments=" 2]\n}\n"),
+        ev.Done(reason="tool_calls"),
+    ]
+    encoder = dialect.encoder(vector.request(dialect))
+    frames = [f for n, e in enumerate(said, 1) for f in encoder.feed(ev.Entry(ev.Seq(n), n, e))]
+    assert frames
+    for frame in frames:
+        assert b"\n" not in frame.data
+        assert b"\r" not in frame.data

@@ -14,6 +14,7 @@ import pytest
 import requests
 from tests.images.painting import ROOT, gradient, opened, png
 from tests.integration.serving import Serving, serve
+from tests.integration.test_lollms_clients import ConsoleChat, WebPage
 
 pytestmark = pytest.mark.images
 
@@ -182,6 +183,26 @@ def test_the_image_client_of_lollms(server: Serving, tmp_path: Path):
     (saved,) = (tmp_path / "generated_images").glob("generated_image_*.png")
     assert opened(saved.read_bytes()).size == (64, 64)
     assert "Image saved successfully" in done.stdout
+
+
+def test_the_console_clients_of_lollms_imagine(server: Serving):
+    """`/imagine` of `simple_client.py` and `chat_app.py`: no binding and no model is named."""
+    client = ConsoleChat(f"{server.url}/api/v1")
+    client.connect()
+    assert client.key is None  # none is needed here
+    answer = client.imagine("a red circle")
+    assert answer.headers["content-type"] == "application/json"
+    first = answer.json()["output"][0]  # an error that came first would end their search
+    assert first["type"] == "image"
+    assert opened(decoded(first["data"])).format == "PNG"
+    assert first["metadata"]["prompt_used"] == "a red circle"
+
+
+def test_the_web_page_of_lollms_shows_a_picture(server: Serving):
+    page = WebPage(server.url, "http://localhost:8080")
+    told = page.generate("a red circle", stream=False, kind="tti")
+    assert isinstance(told, dict)
+    assert opened(decoded(told["image_base64"])).format == "PNG"
 
 
 def test_the_command_line_saves_a_picture_that_says_what_drew_it(server: Serving, tmp_path: Path):

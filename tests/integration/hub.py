@@ -28,7 +28,8 @@ class Hub:
     """`files` by their path in the repository. A fault holds until it is taken back.
 
     `cut_after`: the connection of a file breaks there, `cuts` times. `stall_after`: silence from
-    there on. `pace`: seconds to wait every 64 KiB. `sent`: what the CDN sends instead.
+    there on. `pace`: seconds to wait every 64 KiB. `sent`: what the CDN sends instead. `told`: what
+    the hub says of every file instead.
     """
 
     files: dict[str, bytes]
@@ -40,6 +41,7 @@ class Hub:
     pace: float = 0.0
     sent: bytes | None = None
     etag: str = '"v1"'
+    told: dict[str, Any] = field(default_factory=dict)
     ranges: list[str | None] = field(default_factory=list)
     authorized: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -94,6 +96,7 @@ class Hub:
                 "sha256": hashlib.sha256(content).hexdigest(),
                 "size": len(content),
                 "pointerSize": 134,
+                **self.told,
             }
             more = {"size": len(content), "blobId": "0" * 40, "lfs": lfs} if blobs else {}
             siblings.append({"rfilename": name, **more})

@@ -190,6 +190,12 @@ def test_stored_keys_open_a_server_to_others(tmp_path: Path):
     assert holding(tmp_path, [key]) == []
 
 
+def test_a_server_without_keys_is_open_to_others_only_when_told_so(tmp_path: Path):
+    with serve(tmp_path, '[server]\nhost = "0.0.0.0"\ninsecure = true\n') as serving:
+        assert ask(serving, None)[0] == 200
+        assert "everybody who reaches this address may use it" in serving.said
+
+
 def test_no_secret_is_left_anywhere(tmp_path: Path):
     """Amendment M20: database files, WAL, streams, logs."""
     configured = "configured-secret-91c4"

@@ -187,6 +187,7 @@ def test_keys(server: Serving, headers: dict[str, str], status: int):
         ({}, 422, ["body", "input_data"]),
         (prompt("Hi", stream=None), 422, ["body", "stream"]),
         (prompt("Hi", parameters={"temperature": "hot"}), 422, ["body", "parameters"]),
+        (prompt("too long " * 1000), 422, ["body", "input_data"]),
     ],
 )
 def test_bad_input_names_the_field(
@@ -494,6 +495,7 @@ def test_tokens_are_those_of_the_models_own_tokenizer(server: Serving, session: 
     assert post("count_tokens", text=text, binding_name="embedded") == {"count": told["count"]}
     assert post("detokenize", tokens=told["tokens"]) == {"text": text}
     assert post("count_tokens", text="") == {"count": 0}
+    assert post("tokenize", text=text, add_bos=None, add_eos=None) == told
     more = post("tokenize", text=text, add_bos=True, add_eos=True)
     assert more["count"] > told["count"]  # type: ignore[operator]
 
@@ -545,6 +547,7 @@ def test_get_model_info_works(server: Serving, session: requests.Session):
     assert told["supports_streaming"] is True
     again = session.get(f"{url}/embedded?model_name={told['model_name']}", timeout=30).json()
     assert again == told
+    assert session.get(f"{url}/embedded?model_name=default", timeout=30).json() == told
     assert session.get(f"{url}/embedded?model_name=nobody", timeout=30).status_code == 404
     assert session.get(f"{url}/nowhere", timeout=30).status_code == 404
 
@@ -553,12 +556,21 @@ def test_get_model_info_works(server: Serving, session: requests.Session):
 
 
 def test_no_listing_shows_a_secret_or_a_folder(tmp_path: Path):
-    secrets = ["client-key-4711", "admin-key-4711", "upstream-key-4711"]
+    secrets = [
+        "client-key-4711",
+        "admin-key-4711",
+        "upstream-key-4711",
+        "upstream-user-4711",
+        "upstream-password-4711",
+        "upstream-token-4711",
+    ]
     config = (
         f"[security]\nallowed_api_keys = ['{secrets[0]}']\nadmin_keys = ['{secrets[1]}']\n"
         "[bindings.embedded]\nengine = 'llamacpp'\n"
         "[bindings.cloud]\nengine = 'openai'\nurl = 'http://127.0.0.1:9/v1'\n"
         f"key = '{secrets[2]}'\nmodel = 'm'\n"
+        "[bindings.other]\nengine = 'openai'\nmodel = 'm'\n"
+        f"url = 'http://{secrets[3]}:{secrets[4]}@127.0.0.1:9/v1?token={secrets[5]}'\n"
     )
     with serve(tmp_path, config) as serving:
         for key in secrets[:2]:
@@ -572,12 +584,17 @@ def test_no_listing_shows_a_secret_or_a_folder(tmp_path: Path):
                 assert [secret for secret in secrets if secret in told] == [], path
                 assert str(tmp_path) not in told, path
         session = {"X-API-Key": secrets[0]}
-        asked = prompt("Hi", binding_name="cloud", stream=True)
-        down = requests.post(
-            serving.url + "/api/v1/generate", json=asked, headers=session, timeout=30
-        )
-        assert down.status_code in (502, 503)
-        assert secrets[2] not in down.text
+        active = requests.get(
+            serving.url + "/api/v1/list_active_bindings", headers=session, timeout=30
+        ).json()
+        assert active["bindings"]["other"]["host"] == "http://127.0.0.1:9/v1"
+        for name in ("cloud", "other"):
+            asked = prompt("Hi", binding_name=name, stream=True)
+            down = requests.post(
+                serving.url + "/api/v1/generate", json=asked, headers=session, timeout=30
+            )
+            assert down.status_code in (502, 503)
+            assert [secret for secret in secrets if secret in down.text] == []
         tokens = requests.post(
             serving.url + "/api/v1/tokenize",
             json={"text": "a", "binding_name": "cloud"},
@@ -598,7 +615,9 @@ LISTINGS = (
     "get_default_bindings",
     "list_available_models/embedded",
     "list_available_models/cloud",
+    "list_available_models/other",
     "get_model_info/embedded",
+    "get_model_info/other",
 )
 
 

@@ -165,6 +165,28 @@ def test_routes(server: Serving, method: str, path: str, status: int):
         assert "POST" in answer.headers["allow"]
 
 
+def test_what_is_in_memory_is_told_also_while_an_upstream_is_away(tmp_path: Path):
+    upstream = Upstream([])
+    config = f'''
+    [bindings.embedded]
+    engine = "llamacpp"
+    [bindings.away]
+    engine = "ollama"
+    url = "{upstream.url}"
+    '''
+    with serve(tmp_path, config) as serving:
+        loaded = requests.post(
+            f"{serving.url}/api/chat", json={"model": "penstock-demo"}, timeout=30
+        )
+        assert loaded.status_code == 200
+        before = requests.get(f"{serving.url}/api/ps", timeout=10).json()
+        upstream.close()
+        after = requests.get(f"{serving.url}/api/ps", timeout=10)
+    assert after.status_code == 200
+    assert [one["name"] for one in after.json()["models"]] == ["penstock-demo"]
+    assert after.json() == before
+
+
 def test_the_version_tells_whose_it_is(server: Serving):
     told = requests.get(f"{server.url}/api/version", timeout=10).json()
     assert set(told) == {"version", "penstock"}

@@ -13,6 +13,7 @@ import httpx2 as httpx
 import pytest
 from tests.integration.portal import OPEN, Client, Heard, events, page_reads, said, socket_reads
 from tests.integration.serving import Serving, serve, start
+from tests.postgres import empty, serving_postgres
 
 WEATHER = {
     "type": "function",
@@ -26,6 +27,8 @@ WEATHER = {
         },
     },
 }
+LIKELIEST = {"temperature": 0}
+"""Else the demo model may leave out what a tool said."""
 KEYS = '[security]\nallowed_api_keys = ["key-of-anna", "key-of-bert"]\n'
 
 
@@ -136,7 +139,7 @@ def test_after_done_the_history_has_the_turn(anna: Client):
 
 
 def test_tools_in_a_session(anna: Client):
-    found = anna.stream("tools", "What is the weather in Paris?", tools=[WEATHER])
+    found = anna.stream("tools", "What is the weather in Paris?", tools=[WEATHER], **LIKELIEST)
     assert [list(event) for event in found[-2:]] == [
         ["tool_calls", "session_id"],
         ["done", "session_id"],
@@ -146,7 +149,7 @@ def test_tools_in_a_session(anna: Client):
     assert calls[0]["name"] == "get_weather"
     assert calls[0]["arguments"] == {"city": "Paris"}
     result = {"tool_call_id": calls[0]["id"], "content": '{"temperature": 21, "sky": "clear"}'}
-    body = {"session_id": "tools", "tool_results": [result], "tools": [WEATHER]}
+    body = {"session_id": "tools", "tool_results": [result], "tools": [WEATHER], **LIKELIEST}
     answer = anna.http.post("/chat/session", json=body)
     assert answer.status_code == 200
     assert "21" in answer.json()["response"]
@@ -162,13 +165,32 @@ def test_tools_in_a_session(anna: Client):
     assert refused.json()["detail"][0]["loc"] == ["body", "tool_results", 0, "tool_call_id"]
 
 
+def test_a_call_that_was_cut_does_not_end_its_session(anna: Client):
+    """An answer's room may end within a call; its arguments are then no JSON."""
+    asked = {"tools": [WEATHER], "tool_choice": "required", **LIKELIEST}
+    for n in range(8, 24):
+        session = f"cut {n}"
+        told = anna.say(session, "What is the weather?", max_tokens=n, **asked)
+        calls = told.json().get("tool_calls", [])
+        if calls and isinstance(calls[0]["arguments"], str):
+            break
+    else:
+        raise AssertionError("no call was cut")
+    result = {"tool_call_id": calls[0]["id"], "content": "these arguments are no JSON"}
+    body = {"session_id": session, "tool_results": [result], "tools": [WEATHER]}
+    assert anna.http.post("/chat/session", json=body).status_code == 200
+    assert anna.say(session, "Never mind. Hello!").status_code == 200
+    assert anna.history(session)[2]["tool_calls"] == calls
+
+
 def test_tools_without_a_session(anna: Client):
     asked = {"role": "user", "content": "What is the weather in Rome?"}
-    first = anna.http.post("/chat", json={"messages": [asked], "tools": [WEATHER]}).json()
+    body = {"messages": [asked], "tools": [WEATHER], **LIKELIEST}
+    first = anna.http.post("/chat", json=body).json()
     (call,) = first["tool_calls"]
     called = {"role": "assistant", "content": first["response"], "tool_calls": [call]}
     result = {"role": "tool", "tool_call_id": call["id"], "content": '{"temperature": 17}'}
-    body = {"messages": [asked, called, result], "tools": [WEATHER]}
+    body["messages"] = [asked, called, result]
     assert "17" in anna.http.post("/chat", json=body).json()["response"]
 
 
@@ -221,9 +243,13 @@ def test_refusals_name_the_field(anna: Client):
     answer = anna.http.post("/chat", json={"messages": [{"role": "user", "content": None}]})
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body", "messages", 0, "content"]
+    answer = anna.http.post("/chat", json=[])
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body"]
     answer = anna.say("", "Hi")
     assert answer.json()["detail"][0]["loc"] == ["body", "session_id"]
-    assert anna.say("x" * 300, "Hi").status_code == 422
+    for session in ("x" * 300, "history", "stream", "/mine", "mine/history"):
+        assert anna.say(session, "Hi").status_code == 422
     assert anna.say("new", "Hi", model="nothing").status_code == 404
     assert anna.http.get("/chat/session/new/history").status_code == 404
 
@@ -239,6 +265,10 @@ def test_a_small_context_keeps_the_newest_turns(tmp_path: Path):
         refused = client.say("long", "word " * 2000)
         assert refused.status_code == 400, refused.text
         assert client.say("long", "What is 2 plus 3?").status_code == 200
+        long: dict[str, object] = {"messages": [{"role": "user", "content": "word " * 2000}]}
+        refused = client.http.post("/chat", json=long)
+        assert refused.status_code == 400, refused.text
+        assert isinstance(refused.json()["detail"], str)
 
 
 # ── paced recordings ─────────────────────────────────────────────────────────────────────────────
@@ -425,6 +455,27 @@ def test_two_servers_on_one_store(tmp_path: Path):
         assert len(here.history("race")) == 1 + 2 * statuses.count(200)
 
 
+@pytest.mark.services
+def test_a_conversation_in_postgresql(tmp_path: Path):
+    with serving_postgres() as url:
+        empty(url)
+        config = tape(tmp_path, pieces=400, more=f'[stores]\nurl = "{url}"\n')
+        serving = start(tmp_path, config)
+        try:
+            begun = Begun(Client(serving.url), "kept", "What was cut?")
+        finally:
+            serving.kill()
+        begun.wait()
+        with serve(tmp_path, config) as serving:
+            client = Client(serving.url)
+            assert client.say("kept", "Go on\u0000\u2028").status_code == 200
+            assert client.http.delete("/chat/session/other").json()["ok"] is True
+            found = [(m["role"], m.get("state")) for m in client.history("kept")]
+            cut = [("user", None), ("assistant", "interrupted")]
+            assert found == [("system", None), *cut, ("user", None), ("assistant", None)]
+        assert not (tmp_path / ".local/share/penstock/stores.sqlite").exists()
+
+
 # ── the portal's own page ────────────────────────────────────────────────────────────────────────
 
 
@@ -432,6 +483,16 @@ def recorded(folder: Path, lines: list[dict[str, object]]) -> str:
     path = folder / "recording.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return f'[bindings.tape]\nengine = "replay"\npath = "{path}"\nbatch = 4\ninterval_ms = 10\n'
+
+
+def test_the_page_is_told_of_an_error_without_words(tmp_path: Path):
+    said_: list[dict[str, object]] = [{"type": "text", "part": 0, "text": "so f"}]
+    end: dict[str, object] = {"type": "failed", "code": "engine_failed", "message": ""}
+    with serve(tmp_path, recorded(tmp_path, [*said_, end])) as serving:
+        body = {"messages": [{"role": "user", "content": "Go"}]}
+        heard = Heard()
+        page_reads(socket_reads(serving.port, "/api/llm/chat/stream", body), heard)
+    assert (heard.text, heard.completed, heard.errors) == ("so f", 0, ["engine_failed"])
 
 
 @pytest.mark.parametrize("ending", ["done", "failed"])

@@ -19,10 +19,10 @@ from penstock import compose
 from penstock.cli.__main__ import main
 from penstock.config.schema import Config, Model, Paths, Streams
 from penstock.core import events as ev
-from penstock.core.errors import UnknownModelError
+from penstock.core.errors import ForbiddenError, UnknownModelError
 from penstock.core.messages import say
 from penstock.core.ports import Head
-from penstock.core.principals import LOCAL
+from penstock.core.principals import LOCAL, Principal
 from penstock.core.queries import CopyAsk, Query, TokensAsk
 from penstock.core.request import Fetch, Request, Sampling
 from penstock.gateway.gateway import Gateway
@@ -97,6 +97,25 @@ def test_a_file_is_pulled_under_a_name_of_ones_own(home: Path):
     failed = penstock("pull", str(broken))
     assert failed.exit_code == 1
     assert "broken.gguf is cut off" in failed.stderr
+
+
+@pytest.mark.parametrize("name", ["hf.co/acme/demo:demo-Q8_0.gguf", "huggingface.co/acme/demo"])
+def test_every_way_to_name_a_model_of_the_hub_is_the_name_to_ask_for(
+    hub: Hub, home: Path, name: str
+):
+    done = penstock("pull", name)
+    assert done.exit_code == 0, done.output
+    asked = penstock("stream", "-m", name, "--json", "Hello!")
+    assert asked.exit_code == 0, asked.output
+    assert penstock("show", name).exit_code == 0
+    assert penstock("rm", name).exit_code == 0
+
+
+def test_a_name_for_what_has_one_is_refused(hub: Hub, home: Path):
+    wrong = penstock("pull", NAME, "--name", "mine")
+    assert wrong.exit_code == 2
+    assert "--name" in wrong.stderr
+    assert hub.authorized == []
 
 
 def test_a_split_model_is_pulled_asked_and_deleted_as_one(hub: Hub, home: Path):
@@ -267,6 +286,7 @@ async def test_aliases_and_bindings_reach_stored_models(tmp_path: Path):
     hello = (say("user", "Hello!"),)
     asks = [
         Request(model="short", messages=hello),
+        Request(model="short:latest", messages=hello),
         Request(model="embedded/pirate", messages=hello),
         Request(model="pirate", binding="embedded", messages=hello),
     ]
@@ -278,6 +298,17 @@ async def test_aliases_and_bindings_reach_stored_models(tmp_path: Path):
             assert isinstance((await ended(gateway, head))[-1], ev.Done)
         shared = gateway.questions.model_cards()
         assert "short" in [card.name for card in shared]
+        head = await gateway.submit(asks[1], "native", LOCAL)
+        assert head.request.sampling.temperature == 0.0  # the alias' own
+        await ended(gateway, head)
+        shown = await gateway.find(Query("model_details", "short:latest"), LOCAL)
+        assert shown.details is not None
+        assert shown.details.system == "You are a pirate."
+        # A key that may use the alias may say it in full.
+        some = Principal(id="some", models=("short",))
+        await gateway.find(Query("load_model", "short:latest"), some)
+        with pytest.raises(ForbiddenError):
+            await gateway.find(Query("load_model", "penstock-demo"), some)
 
 
 async def test_cancelling_a_pull_keeps_its_part(hub: Hub, tmp_path: Path):

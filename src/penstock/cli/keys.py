@@ -23,6 +23,8 @@ from penstock.gateway.keys import issue
 from penstock.stores import LateKeys
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_LONGEST: Final = 100 * 365 * _UNITS["d"] * 1000
+_COUNT: Final = click.IntRange(1, 2**31 - 1)
 _NAME: Final = re.compile(r"(?!key-)[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _CONFIG = click.option(
     "-c", "--config", type=click.Path(path_type=Path), help="The server's config.toml."
@@ -42,7 +44,25 @@ class _Span(click.ParamType[int]):
         found = re.fullmatch(r"([1-9][0-9]{0,6})([smhdw])", str(value).strip())
         if found is None:
             self.fail(f"{value!r} is no span of time; write 30d, 12h, 2w …", param, ctx)
-        return int(found[1]) * _UNITS[found[2]] * 1000
+        span = int(found[1]) * _UNITS[found[2]] * 1000
+        if span > _LONGEST:
+            self.fail(f"{value!r} is over 100 years; without it a key never expires", param, ctx)
+        return span
+
+
+class _Pattern(click.ParamType[str]):
+    """A name, perhaps with `*`, `?` and `[…]`. Bytes of no encoding come as surrogates."""
+
+    name = "pattern"
+
+    @override
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        text = str(value)
+        if not text.strip() or not text.isprintable():
+            self.fail(f"{value!r} is no name and no pattern of one", param, ctx)
+        return text
 
 
 @click.group()
@@ -62,11 +82,19 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("name")
-@click.option("--models", multiple=True, metavar="PATTERN", help="Only models like 'llama*'.")
-@click.option("--dialects", multiple=True, metavar="PATTERN", help="Only dialects like 'openai_*'.")
+@click.option(
+    "--models", type=_Pattern(), multiple=True, metavar="PATTERN", help="Only models like 'llama*'."
+)
+@click.option(
+    "--dialects",
+    type=_Pattern(),
+    multiple=True,
+    metavar="PATTERN",
+    help="Only dialects like 'openai_*'.",
+)
 @click.option("--expires", type=_Span(), metavar="SPAN", help="How long it counts: 30d, 12h …")
-@click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="More is 429.")
-@click.option("--concurrent", type=click.IntRange(min=1), metavar="N", help="Runs at a time.")
+@click.option("--requests-per-minute", type=_COUNT, metavar="N", help="More is 429.")
+@click.option("--concurrent", type=_COUNT, metavar="N", help="Runs at a time.")
 @click.option("--admin", is_flag=True, help="Sees and ends other keys' streams too.")
 @_JSON
 @_CONFIG
@@ -156,7 +184,8 @@ def revoke(*, name_or_id: str, config: Path | None, as_json: bool) -> None:
 
 async def _revoke(config: Path | None, name_or_id: str, *, as_json: bool) -> int:
     async with _store(config) as store:
-        record = await store.revoke(name_or_id, _now())
+        # Names and ids are ASCII, and a database may not even be asked for bytes of no encoding.
+        record = await store.revoke(name_or_id, _now()) if name_or_id.isascii() else None
     if record is None:
         raise NotFoundError(f"no key {name_or_id!r}; `penstock keys list` lists them")
     if as_json:

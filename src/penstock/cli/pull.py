@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import click
 from rich.progress import (
@@ -22,6 +22,8 @@ from penstock.cli import _store as stored
 from penstock.cli._settings import settings
 from penstock.core import events as ev
 from penstock.core.request import Request
+
+_HUBS: Final = ("hf.co/", "huggingface.co/")
 
 
 @click.command()
@@ -41,6 +43,8 @@ def pull(*, model: str, name: str | None, config: Path | None, as_json: bool) ->
       penstock pull hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q8_0
       penstock pull ./model.gguf --name mine
     """
+    if name is not None and _path(model) is None:
+        raise click.UsageError("--name is for a file: a model of the hub is called as on the hub")
     _running.run(_pull(model, name, config, as_json=as_json))
 
 
@@ -57,9 +61,10 @@ async def _pull(model: str, name: str | None, config: Path | None, *, as_json: b
 
 
 def _path(model: str) -> Path | None:
+    """The file that is meant; `None` for a model of the hub, whose tag may be a file's name."""
     path = Path(model).expanduser()
-    named = path.suffix.lower() == ".gguf" or model.startswith((".", "/", "~"))
-    return path if named else None
+    suffixed = path.suffix.lower() == ".gguf" and not model.startswith(_HUBS)
+    return path if suffixed or model.startswith((".", "/", "~")) else None
 
 
 _Batches = AsyncIterator[Sequence[ev.Event]]

@@ -118,10 +118,19 @@ class Defaults(_Section, frozen=True):
     ttv_binding: Annotated[str | None, Meta(description="Binding for video.")] = None
     ttm_binding: Annotated[str | None, Meta(description="Binding for music.")] = None
     default_context_size: Annotated[
-        int, Meta(ge=64, description="Context in tokens, where an engine lets it be chosen.")
+        int,
+        Meta(
+            ge=64,
+            description="Tokens that a session's history is fitted into where an engine does not "
+            "say its model's context.",
+        ),
     ] = 4096
     default_max_output_tokens: Annotated[
-        Count, Meta(description="`max_tokens` of lollms requests that name none.")
+        Count,
+        Meta(
+            description="`max_tokens` of lollms requests that name none, and the room that a "
+            "session leaves for such an answer."
+        ),
     ] = 1024
 
 

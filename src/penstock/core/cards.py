@@ -1,12 +1,20 @@
 """What models, bindings and personalities are, as data for listings. Nothing here is a secret."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from penstock.core.request import Modality
 
 BindingState = Literal["starting", "up", "down"]
+_LAST_SECOND: Final = 253_402_300_799  # of the year 9999
+
+
+def known_time(seconds: float) -> int | None:
+    """A time that a server told, in whole seconds since the epoch; `None` for one that no listing
+    can say: Go's zero time, milliseconds in the place of seconds.
+    """
+    return int(seconds) if 0 < seconds <= _LAST_SECOND else None
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

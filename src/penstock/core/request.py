@@ -101,7 +101,7 @@ class Fetch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     system: str = ""
     template: str = ""
     license: str = ""
-    parameters: dict[str, float | int | str | list[str]] = {}
+    parameters: dict[str, bool | float | int | str | list[str]] = {}
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

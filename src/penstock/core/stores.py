@@ -95,7 +95,7 @@ class StoredModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     system: str = ""
     template: str = ""
     license: str = ""
-    parameters: dict[str, float | int | str | list[str]] = {}
+    parameters: dict[str, bool | float | int | str | list[str]] = {}
 
 
 class ModelStore(Protocol):

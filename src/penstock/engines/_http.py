@@ -119,7 +119,10 @@ class Upstream:
         parts = parts_of(url)
         self._secrets = [secret.reveal() for secret in (key, *(headers or {}).values()) if secret]
         self._timeouts = timeouts
-        self._carrier = _carrier(parts, _headers(key, headers or {}), timeouts, verify_tls)
+        told = _headers(key, headers or {})
+        if (parts.username or parts.password) and "authorization" in map(str.lower, told):
+            raise ConfigError("names a user, but there is a key too: send only one", param="url")
+        self._carrier = _carrier(parts, told, timeouts, verify_tls)
         host = parts.hostname or ""
         host = f"[{host}]" if ":" in host else host
         port = f":{parts.port}" if parts.port else ""

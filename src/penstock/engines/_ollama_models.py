@@ -2,17 +2,18 @@
 
 import re
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from penstock.core.cards import ModelCard
+from penstock.core.cards import ModelCard, known_time
 from penstock.core.errors import EngineProtocolError
 from penstock.core.events import Timings
 from penstock.core.queries import Embedded, LoadedModel, ModelDetails
 from penstock.wire import json
 
+T = TypeVar("T")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,15 +71,25 @@ class _Tags(msgspec.Struct, frozen=True):
     models: list[_Tag] | None = None
 
 
+def _read(data: bytes, kind: type[T]) -> T:
+    try:
+        return json.decode(data, kind, EngineProtocolError)
+    except EngineProtocolError as error:
+        # Not with the field as `param`: it is none of the request's.
+        raise EngineProtocolError(
+            f"the upstream sent what makes no sense: {error.message}"
+        ) from error
+
+
 def cards(data: bytes) -> tuple[ModelCard, ...]:
     """One card a tag of `GET /api/tags`. Raises `EngineProtocolError`."""
-    tags = json.decode(data, _Tags, EngineProtocolError).models or []
+    tags = _read(data, _Tags).models or []
     return tuple(_card(tag, tag.details or _Details()) for tag in tags if tag.name or tag.model)
 
 
 def details(name: str, data: bytes) -> ModelDetails:
     """The answer of `POST /api/show`. Raises `EngineProtocolError`."""
-    shown = json.decode(data, _Shown, EngineProtocolError)
+    shown = _read(data, _Shown)
     told = shown.model_info or {}
     metadata = {
         key: value for key, value in told.items() if isinstance(value, (bool, int, float, str))
@@ -106,22 +117,22 @@ def details(name: str, data: bytes) -> ModelDetails:
 
 def vectors(data: bytes, wanted: int) -> Embedded:
     """The answer of `POST /api/embed`. Raises `EngineProtocolError`, also for too few vectors."""
-    made = json.decode(data, _Embeddings, EngineProtocolError)
+    made = _read(data, _Embeddings)
     if len(made.embeddings) != wanted:
         raise EngineProtocolError(
             f"the upstream sent {len(made.embeddings)} vectors for {wanted} texts"
         )
-    load = made.load_duration or 0
+    load, total = made.load_duration or 0, made.total_duration
     return Embedded(
         vectors=tuple(tuple(vector) for vector in made.embeddings),
         input_tokens=made.prompt_eval_count or 0,
-        timings=Timings(load=load, prompt=max(0, (made.total_duration or 0) - load)),
+        timings=Timings(load=load, prompt=max(0, total - load)) if total else None,
     )
 
 
 def running(data: bytes) -> tuple[LoadedModel, ...]:
     """The answer of `GET /api/ps`. Raises `EngineProtocolError`."""
-    models = json.decode(data, _Ps, EngineProtocolError).models or []
+    models = _read(data, _Ps).models or []
     return tuple(_loaded(one) for one in models)
 
 
@@ -177,6 +188,6 @@ def _card(tag: _Tag, details: _Details) -> ModelCard:
 def _seconds(moment: str | None) -> int | None:
     """Seconds since the epoch of an RFC 3339 time, which here has nanoseconds."""
     try:
-        return int(datetime.fromisoformat(moment).timestamp()) if moment else None
-    except ValueError:
+        return known_time(datetime.fromisoformat(moment).timestamp()) if moment else None
+    except (ValueError, OverflowError):
         return None

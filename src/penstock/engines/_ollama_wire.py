@@ -12,7 +12,13 @@ from penstock.engines import _parts, _said
 from penstock.engines._think import ThinkTags
 from penstock.wire import json
 
-_REASONS: Final[dict[str, ev.FinishReason]] = {"stop": "stop", "length": "length"}
+_REASONS: Final[dict[str, ev.FinishReason]] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "filtered",
+}
+_BROKEN: Final = "cancelled"
+"""These last two are said by a Penstock, and never by Ollama: somebody there ended the answer."""
 
 
 class _Function(msgspec.Struct, frozen=True, gc=False):
@@ -114,6 +120,8 @@ class Lines:
             self._calls += 1
 
     def _last(self, line: _Line) -> list[ev.Event]:
+        if line.done_reason == _BROKEN:
+            return self._close(_said.failure("the answer was cancelled there"))
         reason = _REASONS.get(line.done_reason or "stop", "stop")
         if self._calls and reason == "stop":
             # Ollama has no reason of its own for it.
@@ -123,11 +131,7 @@ class Lines:
         usage = ev.Usage(
             input_tokens=line.prompt_eval_count or 0,
             output_tokens=line.eval_count or 0,
-            timings=ev.Timings(
-                load=line.load_duration or 0,
-                prompt=line.prompt_eval_duration or 0,
-                generation=line.eval_duration or 0,
-            ),
+            timings=_timings(line),
         )
         return self._close(ev.Done(reason=reason), usage)
 
@@ -147,6 +151,15 @@ class Lines:
         if usage is not None:
             found.append(usage)
         return [*found, terminal]
+
+
+def _timings(line: _Line) -> ev.Timings | None:
+    """`None` of a server that measures nothing: no time at all would be a lie."""
+    told = (line.load_duration, line.prompt_eval_duration, line.eval_duration)
+    if not any(told):
+        return None
+    load, prompt, generation = (time or 0 for time in told)
+    return ev.Timings(load=load, prompt=prompt, generation=generation)
 
 
 def _delta(thinking: bool, text: str) -> ev.Event:

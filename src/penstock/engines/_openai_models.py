@@ -2,7 +2,7 @@
 
 import msgspec
 
-from penstock.core.cards import ModelCard
+from penstock.core.cards import ModelCard, known_time
 from penstock.core.errors import EngineProtocolError
 from penstock.core.request import Modality
 from penstock.wire import json
@@ -55,7 +55,7 @@ def _cards(model: _Model) -> list[ModelCard]:
     meta = model.meta or _Meta()
     card = ModelCard(
         name=model.id,
-        modified=int(model.created) if model.created else None,
+        modified=known_time(model.created or 0),
         size=meta.size,
         context_size=model.max_model_len
         or model.context_length

@@ -110,9 +110,8 @@ def _drop(request: Request, lacking: AbstractSet[str]) -> tuple[Request, frozens
         sampling = msgspec.structs.replace(
             request.sampling, **{name: getattr(empty, name) for name in droppable}
         )
-        request = msgspec.structs.replace(
-            request, sampling=sampling, ignored=(*request.ignored, *sorted(droppable))
-        )
+        ignored = (*request.ignored, *(_said_freely(name, request) for name in sorted(droppable)))
+        request = msgspec.structs.replace(request, sampling=sampling, ignored=ignored)
     return request, frozenset(lacking - _SAMPLING)
 
 

@@ -106,16 +106,14 @@ class Binding:
             state=self.state,
             trouble=self.trouble,
             model=self.model or (self.models[0].name if self.models else None),
-            url=_shown(self.url),
+            url=None if self.url is None else _shown(self.url),
             inputs=self.inputs,
             outputs=self.engine.outputs,
         )
 
 
-def _shown(url: str | None) -> str | None:
-    """An address without what may be secret in it: user info and query."""
-    if url is None:
-        return None
+def _shown(url: str) -> str:
+    """An address without what may be a secret in it: user, password and query."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 

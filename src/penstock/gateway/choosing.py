@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from penstock.config.schema import Config
 from penstock.core.errors import (
     GatewayError,
@@ -11,10 +13,12 @@ from penstock.core.errors import (
     UnknownModelError,
 )
 from penstock.core.ports import Engine
+from penstock.core.queries import Query
 from penstock.core.request import Request
 from penstock.gateway import admission
 from penstock.gateway.aliases import ANY
 from penstock.gateway.bindings import Bindings
+from penstock.gateway.questions import work_of
 from penstock.gateway.routing import Router, Target
 from penstock.gateway.runs import Attempt
 from penstock.gateway.stored import Stored
@@ -50,6 +54,23 @@ class Choosing:
             self._router = Router(self._stored.offers(), config.models, config.defaults)
             self._routed = version
         return self._router
+
+    def called(self, request: Request) -> Request:
+        """The request with its model's name as it is known here."""
+        if request.task != "generate" or request.binding is not None:
+            return request
+        name = self._current_router().called(request.model)
+        return request if name == request.model else replace(request, model=name)
+
+    async def asked(self, query: Query) -> tuple[Query, tuple[Target, ...], str]:
+        """The query with its model's name as it is known here, who is to answer, and that name."""
+        work = work_of(query)
+        if work is None:
+            return query, (), ""
+        work = self.called(work)
+        if query.ask is None:
+            query = replace(query, name=work.model)
+        return query, await self.route(work), work.model
 
     async def targets(self, request: Request) -> tuple[Target, ...]:
         """None: nobody has this model, and the configuration says that any may answer."""

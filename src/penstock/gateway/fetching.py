@@ -1,10 +1,11 @@
 """Pulling and creating models, as runs: the store behind the face of an engine."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import ClassVar, Final
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import ClassVar, Final, cast
 
 from penstock.core.cards import ModelCard
-from penstock.core.events import Event
+from penstock.core.events import Done, Event
 from penstock.core.request import Modality, Request
 from penstock.core.stores import ModelStore
 
@@ -28,14 +29,13 @@ class Fetching:
 
     async def stream(self, request: Request) -> AsyncIterator[Sequence[Event]]:
         """Runs the task. A model that came is offered from then on."""
-        last: Sequence[Event] = ()
-        async for batch in self._store.fetch(request):
-            if last:
-                yield last
-            last = batch
-        # The end is told last: whoever reads it may ask for the model at once.
-        await self._fetched()
-        yield last
+        fetching = cast("AsyncGenerator[Sequence[Event]]", self._store.fetch(request))
+        async with aclosing(fetching) as batches:
+            async for batch in batches:
+                if batch and isinstance(batch[-1], Done):
+                    # Before the end is told: whoever reads it may ask for the model at once.
+                    await self._fetched()
+                yield batch
 
     async def models(self) -> Sequence[ModelCard]:
         """None of its own: an engine serves them."""

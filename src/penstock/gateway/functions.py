@@ -25,7 +25,7 @@ from penstock.core.folding import ChoiceReply, Folder, as_message
 from penstock.core.messages import Message, TextPart, ToolCall
 from penstock.core.ports import Engine
 from penstock.core.request import Modality, Request, ToolSpec
-from penstock.gateway.strangers import Caught, load
+from penstock.gateway.strangers import Caught, load, sound, words
 from penstock.wire import json
 
 MOST_ROUNDS: Final = 8
@@ -99,8 +99,8 @@ class Functions:
             said = json.decode(
                 call.arguments.strip() or "{}", function.arguments, InvalidRequestError
             )
-            return await self._perform(function, said)
-        return _fault(caught.error)
+            return _told(await self._perform(function, said))
+        return _told(_fault(caught.error))
 
     async def execute(self, name: str, arguments: Mapping[str, object]) -> tuple[bool, object]:
         """As a script calls one: whether it went well, and its result or what went wrong.
@@ -119,10 +119,13 @@ class Functions:
     async def _perform(self, function: OwnFunction, said: msgspec.Struct) -> str:
         async with asyncio.timeout(self._timeout):
             result = await _made(function, said)
-        text = result if isinstance(result, str) else json.encode(result).decode()
-        if len(text) > MOST_RESULT:
-            text = f"{text[:MOST_RESULT]}… (cut, it has {len(text)} characters)"
-        return text
+        return result if isinstance(result, str) else json.encode(result).decode()
+
+
+def _told(text: str) -> str:
+    if len(text) > MOST_RESULT:
+        text = f"{text[:MOST_RESULT]}… (cut, it has {len(text)} characters)"
+    return sound(text)
 
 
 def _fault(error: BaseException | None) -> str:
@@ -130,7 +133,7 @@ def _fault(error: BaseException | None) -> str:
         return "error: it took too long"
     if isinstance(error, InvalidRequestError):
         return f"error: {error.message}"
-    return f"error: {type(error).__name__}: {error}"
+    return f"error: {words(error)}"
 
 
 async def _made(function: OwnFunction, said: msgspec.Struct) -> object:
@@ -269,16 +272,16 @@ class Calling:
             choice = round_.folder.reply().first
             calls = self._functions.called(request, choice.tool_calls)
             if not calls or not _is_to_go_on(round_.end):
-                yield [*_summed(usages), round_.end]
+                yield [*summed(usages), round_.end]
                 return
             if turn > MOST_ROUNDS:
-                yield [*_summed(usages), _TOO_OFTEN]
+                yield [*summed(usages), _TOO_OFTEN]
                 return
             yield [self._before(call, turn) for call in calls]
             results = await asyncio.gather(*(self._functions.answer(call) for call in calls))
             yield [self._after(c, r, turn) for c, r in zip(calls, results, strict=True)]
             if len(calls) < len(choice.tool_calls):
-                yield [*_summed(usages), round_.end]
+                yield [*summed(usages), round_.end]
                 return
             request, first = _next(request, choice, results), round_.next_part
 
@@ -339,7 +342,8 @@ def _next(request: Request, choice: ChoiceReply, results: Sequence[str]) -> Requ
     return replace(request, messages=messages, tool_choice=None)
 
 
-def _summed(usages: Sequence[ev.Usage]) -> list[ev.Event]:
+def summed(usages: Sequence[ev.Usage]) -> list[ev.Event]:
+    """Several usages as one; none when no engine counted anything."""
     if not usages:
         return []
     timings = [usage.timings for usage in usages if usage.timings is not None]

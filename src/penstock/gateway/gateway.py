@@ -43,7 +43,7 @@ from penstock.gateway.fetching import STORE, Fetching
 from penstock.gateway.limits import Leave
 from penstock.gateway.metrics import Metrics, measure_lag
 from penstock.gateway.own_code import OwnCode
-from penstock.gateway.questions import STORE_OPERATIONS, Questions, work_of
+from penstock.gateway.questions import STORE_OPERATIONS, Questions
 from penstock.gateway.replies import continued
 from penstock.gateway.routing import Target
 from penstock.gateway.runs import Attempt, Run, Surroundings
@@ -226,7 +226,7 @@ class Gateway:
     ) -> tuple[Head, list[Attempt]]:
         """What is to run, and by whom."""
         request = personalities.apply(request, self._personalities, self._config.defaults)
-        request = self._own.offered(request)
+        request = self._choosing.called(self._own.offered(request))
         if request.continues is not None:
             before = await self.head(StreamId(request.continues), principal)
             request = await continued(request, before, self._log)
@@ -353,10 +353,9 @@ class Gateway:
             )
         if query.operation in STORE_OPERATIONS:
             admission.check_store(principal)
-        work = work_of(query)
-        targets = await self._choosing.route(work) if work is not None else ()
+        query, targets, asked = await self._choosing.asked(query)
         for target in targets:
-            admission.check_model(principal, work.model if work is not None else "", target.model)
+            admission.check_model(principal, asked, target.model)
         leave = self.entrance.enter(principal) if query.operation in admission.COUNTED else None
         try:
             return await self.questions.find(query, principal, targets, keyed=self.key_required)

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from penstock.core.errors import InvalidRequestError
 from penstock.core.folding import Reply, as_message
-from penstock.core.messages import Message, say
+from penstock.core.messages import Message, ToolCall, say
 from penstock.core.ports import StreamState
 from penstock.core.sessions import Turn
+from penstock.wire import json
 
 LONGEST_TITLE: Final = 60
 
@@ -68,7 +69,18 @@ def spoken(turn: Turn) -> list[Message]:
     """A turn's messages. What a model thought is for that turn only."""
     if turn.reply is None:
         return list(turn.said)
-    return [*turn.said, replace(turn.reply, reasoning=None)]
+    calls = tuple(_readable(call) for call in turn.reply.tool_calls)
+    return [*turn.said, replace(turn.reply, tool_calls=calls, reasoning=None)]
+
+
+def _readable(call: ToolCall) -> ToolCall:
+    """With an object for arguments. What a model wrote instead, or was cut in, is put into one: a
+    template that can't read it would refuse this conversation for ever.
+    """
+    text = call.arguments.strip() or "{}"
+    if not (text.startswith("{") and json.is_json(text)):
+        text = json.encode({"raw": call.arguments}).decode()
+    return replace(call, arguments=text)
 
 
 def _paired(messages: Sequence[Message]) -> list[Message]:
@@ -76,7 +88,7 @@ def _paired(messages: Sequence[Message]) -> list[Message]:
     for n, message in enumerate(messages):
         if message.role == "tool":
             if message.tool_call_id in _open_calls(found):
-                found.append(message)
+                _add_result(found, message)
         elif message.tool_calls:
             answered = _results_after(messages, n)
             calls = tuple(call for call in message.tool_calls if call.id in answered)
@@ -85,6 +97,15 @@ def _paired(messages: Sequence[Message]) -> list[Message]:
         else:
             found.append(message)
     return found
+
+
+def _add_result(messages: list[Message], result: Message) -> None:
+    """Of a call whose result was sent again, because it was never answered, the last one counts."""
+    n = len(messages)
+    while messages[n - 1].role == "tool":
+        n -= 1
+    others = [told for told in messages[n:] if told.tool_call_id != result.tool_call_id]
+    messages[n:] = [*others, result]
 
 
 def _open_calls(messages: Sequence[Message]) -> set[str]:
@@ -115,9 +136,10 @@ def _joined(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def check_results(turns: Sequence[Turn], said: Sequence[Message]) -> None:
-    """Raises `InvalidRequestError` for a tool's result whose call the last answer did not make."""
-    reply = turns[-1].reply if turns else None
-    known = {call.id for call in reply.tool_calls} if reply is not None else set()
+    """Raises `InvalidRequestError` for a tool's result whose call the last answer did not make, and
+    for a second result of one call.
+    """
+    known: set[str | None] = {call.id for call in _last_calls(turns)}
     results = [message for message in said if message.role == "tool"]
     for n, message in enumerate(results):
         if message.tool_call_id not in known:
@@ -125,13 +147,24 @@ def check_results(turns: Sequence[Turn], said: Sequence[Message]) -> None:
                 f"tool_results[{n}].tool_call_id: the last answer made no such call",
                 param=f"tool_results[{n}].tool_call_id",
             )
+        known.remove(message.tool_call_id)
+
+
+def _last_calls(turns: Sequence[Turn]) -> tuple[ToolCall, ...]:
+    """The calls that results may be sent for: also again, when nothing was answered to them."""
+    for turn in reversed(turns):
+        if turn.reply is not None:
+            return turn.reply.tool_calls
+        if not _has_results(turn.said):
+            break
+    return ()
 
 
 def outcome(reply: Reply) -> tuple[StreamState, Message | None, str | None]:
     """How a turn ended: its state, what was answered as far as it got, and why it broke.
 
-    The calls of an answer that was cut may be cut themselves and nobody was told of them, so they
-    are not kept.
+    What the model thought is not kept: no later turn is told it. Nor are the calls of an answer
+    that was cut: they may be cut themselves, and nobody was told of them.
     """
     first = reply.first
     state: StreamState = "done"
@@ -139,7 +172,7 @@ def outcome(reply: Reply) -> tuple[StreamState, Message | None, str | None]:
         state = "interrupted" if reply.failed.code == "interrupted" else "failed"
     elif first.reason == "cancelled":
         state = "cancelled"
-    message = as_message(first)
+    message = replace(as_message(first), reasoning=None)
     if state != "done":
         message = replace(message, tool_calls=())
     said = bool(message.parts or message.tool_calls)

@@ -4,6 +4,7 @@ Counted in this process: two servers that share a key store each allow as much.
 """
 
 from collections.abc import Callable
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -92,7 +93,8 @@ class Limits:
         if limit is not None and used.requests >= limit:
             seconds = (used.begun + WINDOW_MS - now) / 1000
             raise OverloadedError(
-                f"this key may make {limit} requests a minute; try again in {seconds:.0f} seconds",
+                f"this key may make {limit} requests a minute; try again in {ceil(seconds)} "
+                "seconds",
                 retry_after=seconds,
             )
         if most is not None and used.live >= most:

@@ -9,6 +9,7 @@ import msgspec
 from penstock.config.schema import Config
 from penstock.core.cards import ModelCard, Personality
 from penstock.core.errors import (
+    GatewayError,
     InvalidRequestError,
     ModalityError,
     UnknownBindingError,
@@ -178,12 +179,17 @@ class Questions:
     async def _loaded(self, principal: Principal) -> tuple[LoadedModel, ...]:
         found: list[LoadedModel] = []
         for binding in self._bindings.visible:
-            if binding.state == "up" and isinstance(binding.engine, Describer):
-                for loaded in await binding.engine.loaded():
-                    name = self._stored.name(loaded.card.name)
-                    card = msgspec.structs.replace(loaded.card, name=name, binding=binding.name)
-                    if principal.may_use(name):
-                        found.append(msgspec.structs.replace(loaded, card=card))
+            if binding.state != "up" or not isinstance(binding.engine, Describer):
+                continue
+            try:
+                there = await binding.engine.loaded()
+            except GatewayError:
+                continue  # It has just gone down. What the others have in memory is there.
+            for loaded in there:
+                name = self._stored.name(loaded.card.name)
+                card = msgspec.structs.replace(loaded.card, name=name, binding=binding.name)
+                if principal.may_use(name):
+                    found.append(msgspec.structs.replace(loaded, card=card))
         return tuple(found)
 
     async def _load(self, query: Query, target: Target) -> None:

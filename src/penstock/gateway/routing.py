@@ -9,6 +9,7 @@ import msgspec
 from penstock.config.schema import Defaults, Model
 from penstock.core.errors import ModalityError, UnknownBindingError, UnknownModelError
 from penstock.core.request import Modality, Request
+from penstock.gateway.aliases import ANY
 
 logger = logging.getLogger(__name__)
 
@@ -123,3 +124,15 @@ class Router:
         if slash and (binding in self._offers or not rest):
             return self._named(binding, rest)
         raise UnknownModelError(f"no model named {model!r}; see /v1/models", param="model")
+
+    def called(self, model: str) -> str:
+        """The name as it is known here: `m` and `m:latest` are one also where `m` is an alias, but
+        not where a binding has the very model.
+        """
+        if not model or model in self._aliases:
+            return model
+        for other in (f"{model}:latest", model.removesuffix(":latest")):
+            known = other in self._aliases and other != ANY
+            if known and all(model not in offer.models for offer in self._offers.values()):
+                return other
+        return model

@@ -157,8 +157,6 @@ class Run:
                         batch = self._sorted_out(batch)
                         break
                 if not self._accepted:
-                    self._accepted = True
-                    self._around.metrics.waiting -= 1
                     batch = [self._start(), *batch]
                 if not batch:
                     continue
@@ -174,9 +172,20 @@ class Run:
                     append(self.stream, batch)
                 except LogFullError:
                     await self._append(batch)
+                if not self._accepted or type(batch[-1]) in _TERMINAL:
+                    self._taken(batch)
                 if self._ended:
                     return
         raise EngineProtocolError("the engine stopped without saying how it ended")
+
+    def _taken(self, batch: Sequence[Event]) -> None:
+        """The log has taken the first batch, or the last. Not before: a stream that lacks its
+        `Start` or its terminal would never end for its readers.
+        """
+        if not self._accepted:
+            self._accepted = True
+            self._around.metrics.waiting -= 1
+        self._ended = type(batch[-1]) in _TERMINAL
 
     def _drawn(self, engine: Engine, request: Request) -> AsyncGenerator[Sequence[Event]]:
         album = pictures.Kept(self._log, self.stream)
@@ -193,7 +202,6 @@ class Run:
             if isinstance(event, Usage):
                 self._used(event)
             elif type(event) in _TERMINAL:
-                self._ended = True
                 self.outcome = event.reason if isinstance(event, Done) else "failed"
                 break
         return kept

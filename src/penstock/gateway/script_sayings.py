@@ -4,12 +4,14 @@ A text is streamed as it is yielded. The shapes that no event can hold (sound, f
 a script drew) end the run with an error that names them: nothing is dropped without a word.
 """
 
+import inspect
 import logging
 from collections.abc import Mapping
 from typing import Final
 
 from penstock.core import events as ev
 from penstock.core.errors import InternalError
+from penstock.gateway.strangers import sound
 from penstock.wire import json
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ class Sayings:
         if not isinstance(said, Mapping):
             if said is None:
                 raise InternalError(f"{self._who} returned nothing")
+            if inspect.isgenerator(said):
+                raise InternalError(f"{self._who} yields without being async")
             return self._say(str(said))
         kind = said.get("type")
         if "content" in said and (kind in _CHUNKS or "data" not in said):
@@ -105,11 +109,12 @@ class Sayings:
             raise InternalError(f"{self._who} yielded a function_call without a name")
         arguments = content.get("arguments", {})
         text = arguments if isinstance(arguments, str) else json.encode(arguments).decode()
-        call = str(content.get("id") or f"call_{self._calls}")
+        call = sound(str(content.get("id") or f"call_{self._calls}"))
+        name, text = sound(content["name"]), sound(text)
         part = _CALLS + self._calls
         self._calls += 1
         self._told = True
-        return [ev.ToolCallDelta(part=part, call=call, name=content["name"], arguments=text)]
+        return [ev.ToolCallDelta(part=part, call=call, name=name, arguments=text)]
 
     # ── items ────────────────────────────────────────────────────────────────────────────────────
 
@@ -155,6 +160,7 @@ class Sayings:
         self._told = True
         if not text:
             return []
+        text = sound(text)
         self._text.append(text)
         return [ev.TextDelta(part=_TEXT, text=text)]
 
@@ -162,6 +168,7 @@ class Sayings:
         if not isinstance(text, str) or not text:
             return []
         self._told = True
+        text = sound(text)
         self._reasoning.append(text)
         return [ev.ReasoningDelta(part=_REASONING, text=text)]
 
@@ -173,7 +180,7 @@ class Sayings:
 
 
 def _words(content: object) -> str:
-    return content if isinstance(content, str) else json.encode(content).decode()
+    return sound(content) if isinstance(content, str) else json.encode(content).decode()
 
 
 def _rest(text: str, before: str) -> str:

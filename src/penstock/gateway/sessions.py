@@ -98,18 +98,19 @@ class Sessions:
         known = await self._current(owner, name)
         head, attempts = await prepare(_remembering(request, known))
         system, said = split(attempts[0].request.messages)
-        if known is None:
-            new = self._new(name, owner, system, said, request)
-        else:
-            new = replace(known, turns=())
-        check_results(known.turns if known is not None else (), said)
+        new = self._new(name, owner, system, said, request)
+        if known is not None:  # It may be dropped while this message waits.
+            new = replace(new, system=known.system, model=known.model)
+        if not _runs(known):
+            check_results(known.turns if known is not None else (), said)
         fitted = await self._fitted(known or new, said, attempts)
         begun = False
         try:
             n = await self._claim(new, head.stream, said, known=known is not None)
             if not _is_next(known, n):
-                newest = await self.store.get(owner, name)
-                fitted = await self._fitted(_before(newest or new, n), said, attempts)
+                newest = _before(await self.store.get(owner, name) or new, n)
+                check_results(newest.turns, said)
+                fitted = await self._fitted(newest, said, attempts)
             head = replace(head, request=fitted[0].request)
             create(head)
             begun = True
@@ -178,8 +179,10 @@ class Sessions:
                     line.freed.clear()
                     with suppress(SessionBusyError):
                         return await self._try(session, stream, said)
+                    # No `wait_for`: Python 3.11's may lose the cancellation of a client that left.
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(line.freed.wait(), _LOOK_SECONDS)
+                        async with asyncio.timeout(_LOOK_SECONDS):
+                            await line.freed.wait()
         except TimeoutError:
             raise SessionBusyError(
                 "the answer before this message took too long", retry_after=1.0
@@ -281,12 +284,14 @@ class Sessions:
         self, owner: str, name: str, cancel: Callable[[StreamId], Awaitable[bool]]
     ) -> bool:
         session = await self.store.get(owner, name)
+        # Before the run is stopped: a message that waits for its end must begin a session anew,
+        # instead of a turn that is dropped under it.
+        dropped = await self.store.drop(owner, name)
+        self._freed(owner, name)
         for turn in session.turns if session is not None else ():
             if turn.state == "live":
                 with suppress(UnknownStreamError):
                     await cancel(StreamId(turn.stream))
-        dropped = await self.store.drop(owner, name)
-        self._freed(owner, name)
         return dropped
 
 
@@ -299,14 +304,16 @@ def _remembering(request: Request, known: Session | None) -> Request:
     return replace(request, model=request.model or known.model, messages=messages, own_system=True)
 
 
+def _runs(session: Session | None) -> bool:
+    """Whether a turn runs. What its answer will call is not known yet."""
+    return session is not None and bool(session.turns) and session.turns[-1].state == "live"
+
+
 def _is_next(known: Session | None, n: int) -> bool:
     """Whether nothing happened in the session since `known` was read."""
     if known is None:
         return n == 1
-    if not known.turns:
-        return False
-    last = known.turns[-1]
-    return last.state != "live" and n == last.n + 1
+    return bool(known.turns) and not _runs(known) and n == known.turns[-1].n + 1
 
 
 def _before(session: Session, n: int) -> Session:

@@ -127,7 +127,7 @@ def _stem(model: StoredModel) -> str:
 
 
 def _filled(
-    sampling: Sampling, parameters: Mapping[str, float | int | str | list[str]]
+    sampling: Sampling, parameters: Mapping[str, bool | float | int | str | list[str]]
 ) -> Sampling:
     missing: dict[str, object] = {
         name: tuple(value) if isinstance(value, list) else value

@@ -20,8 +20,36 @@ from penstock.core.errors import ConfigError, GatewayError, InternalError
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-_FAULTS: Final = (Exception, SystemExit)
-"""What such code may raise without ending the server. A cancellation is none of it."""
+_FAULTS: Final = (Exception, SystemExit, GeneratorExit)
+"""What such code may raise without ending the server."""
+
+
+def _is_fault(error: BaseException | None) -> bool:
+    """Also a cancellation that nobody asked this task for: that of something it waited for."""
+    if not isinstance(error, asyncio.CancelledError):
+        return isinstance(error, _FAULTS)
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # in a thread, which nobody cancels
+        return True
+    return task is None or not task.cancelling()
+
+
+def words(error: BaseException | None) -> str:
+    """The kind of an exception and its own words, where it has any that can be had."""
+    said = ""
+    with suppress(Exception):
+        said = str(error)
+    return f"{type(error).__name__}: {said}"
+
+
+def sound(text: str) -> str:
+    """A text that can be written: half of a character, as odd file names hold, becomes U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 class Caught:
@@ -40,7 +68,7 @@ class Caught:
         trace: TracebackType | None,
     ) -> bool:
         self.error = error
-        return isinstance(error, _FAULTS)
+        return _is_fault(error)
 
 
 class Blamed:
@@ -62,7 +90,7 @@ class Blamed:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, GatewayError) or not isinstance(error, _FAULTS):
+        if isinstance(error, GatewayError) or not _is_fault(error):
             return
         logger.error("%s failed", self._what, exc_info=error)
         raise InternalError(f"{self._what} failed: {type(error).__name__}") from error
@@ -80,7 +108,7 @@ def load(file: Path, name: str, setting: str) -> ModuleType:
         spec.loader.exec_module(module)
     if caught.error is not None:
         del sys.modules[name]
-        fault = f"{type(caught.error).__name__}: {caught.error}"
+        fault = words(caught.error)
         raise ConfigError(f"{setting}: {file.name} can't be loaded: {fault}", param=setting)
     return module
 

@@ -15,7 +15,7 @@ import msgspec
 from penstock.config.schema import Defaults
 from penstock.core import events as ev
 from penstock.core.cards import ModelCard, Personality
-from penstock.core.errors import ConfigError, UnsupportedParameterError
+from penstock.core.errors import ConfigError, ModalityError, UnsupportedParameterError
 from penstock.core.messages import ImagePart, Message
 from penstock.core.ports import Engine
 from penstock.core.request import Modality, Request
@@ -116,7 +116,15 @@ def load_scripts(
 
 
 def check(request: Request) -> None:
-    """Raises `UnsupportedParameterError` for what only a model could honour."""
+    """Raises `UnsupportedParameterError` for what only a model could honour, and `ModalityError`
+    for what can't be told by a script.
+    """
+    if request.modality not in ScriptedEngine.outputs:
+        raise ModalityError(
+            f"the personality {request.personality!r} is a script, which makes no "
+            f"{request.modality}",
+            param="generation_type",
+        )
     for asked, said in ((request.tools, "parameters.tools"), (request.functions, "functions")):
         if asked:
             raise UnsupportedParameterError(

@@ -3,27 +3,35 @@ and Values" in its Modelfile document, and `options` in its API document).
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from penstock.core.errors import InvalidRequestError, UnsupportedParameterError
 from penstock.core.request import Fetch
 from penstock.core.stores import StoredModel
+from penstock.wire import json
 
-Value = float | int | str | list[str]
+Value = bool | float | int | str | list[str]
+_MOST: Final = 2**31 - 1
 
-_INTEGERS: Final = frozenset({"num_predict", "top_k", "seed", "repeat_last_n"})
-_NUMBERS: Final = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "min_p",
-        "presence_penalty",
-        "frequency_penalty",
-        "repeat_penalty",
-    }
-)
+
+class _Numbers(msgspec.Struct, frozen=True, kw_only=True):
+    """Those that are numbers, within what a request may ask for too."""
+
+    num_predict: Annotated[int, Meta(ge=-_MOST, le=_MOST)] = 0
+    top_k: Annotated[int, Meta(ge=0, le=_MOST)] = 0
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] = 0
+    repeat_last_n: Annotated[int, Meta(ge=-1, le=_MOST)] = 0
+    temperature: Annotated[float, Meta(ge=0, le=100)] = 0
+    top_p: Annotated[float, Meta(ge=0, le=1)] = 0
+    min_p: Annotated[float, Meta(ge=0, le=1)] = 0
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0
+    repeat_penalty: Annotated[float, Meta(gt=0)] = 1
+
+
 _HINTS: Final = frozenset(
     {
         "num_ctx",
@@ -68,19 +76,20 @@ def _checked(name: str, value: Value) -> Value:
     if name in _REFUSED:
         raise UnsupportedParameterError(f"no engine here supports {name}", param=at)
     if name == "stop":
-        return [value] if isinstance(value, str) else _texts(value, at)
-    if name in _INTEGERS | _NUMBERS:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InvalidRequestError(f"{name} is a number", param=at)
-        if name in _INTEGERS and value != int(value):
-            raise InvalidRequestError(f"{name} is a whole number", param=at)
-        return int(value) if name in _INTEGERS else value
+        texts = [value] if isinstance(value, str) else _texts(value, at)
+        # An empty one would end every answer before its first word.
+        return [text for text in texts if text]
+    if name in _Numbers.__struct_fields__:
+        plain = int(value) if isinstance(value, float) and value.is_integer() else value
+        found = json.convert({name: plain}, _Numbers, InvalidRequestError, "parameters")
+        number: Value = getattr(found, name)
+        return number
     if name in _HINTS:
         return value
     raise InvalidRequestError(f"there is no parameter {name!r}", param=at)
 
 
-def _texts(value: Value, at: str) -> Value:
+def _texts(value: Value, at: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise InvalidRequestError("stop is a text or a list of texts", param=at)
     return value

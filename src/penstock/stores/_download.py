@@ -20,6 +20,7 @@ from penstock.core.errors import (
     EngineTimeoutError,
     UnavailableError,
 )
+from penstock.stores._threads import finished
 
 _PIECE: Final = 1024 * 1024
 _READ: Final = 4 * 1024 * 1024
@@ -190,7 +191,8 @@ class Download:
                     raise EngineRefusedError("the hub sent more than the file has")
                 if len(waiting) >= _PIECE:
                     piece, waiting = bytes(waiting), bytearray()
-                    await asyncio.to_thread(self._write, piece)
+                    # Whoever takes the part up next must find it whole.
+                    await finished(None, self._write, piece)
                     yield self.at
         finally:
             # Also when it was cut or closed: the next try has less to do.

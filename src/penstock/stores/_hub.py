@@ -7,7 +7,7 @@ progress bar of its own, can't be stopped within a file, and keeps a second copy
 
 import os
 import re
-from typing import Final
+from typing import Annotated, Final
 
 import httpx2
 import msgspec
@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # lazily there
+from msgspec import Meta
 
 from penstock.core.errors import (
     EngineError,
@@ -33,6 +34,7 @@ from penstock.core.errors import (
 )
 from penstock.stores._download import Source
 from penstock.stores._names import HubName, part_of
+from penstock.wire import json
 
 _USUAL: Final = "Q4_K_M"
 _SECONDS: Final = 20.0
@@ -42,9 +44,11 @@ _QUANT: Final = re.compile(
 
 
 class _File(msgspec.Struct, frozen=True):
+    """The digest names files of ours: it is one, whatever a hub says."""
+
     path: str
-    size: int
-    sha256: str
+    size: Annotated[int, Meta(ge=0)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class _Model(msgspec.Struct, frozen=True):
@@ -70,7 +74,7 @@ def find(name: HubName) -> list[Source]:
     """
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
     info = _info(name.repo, endpoint)
-    files = _files(info)
+    files, revision = _files(info), str(info.sha) if info.sha else None
     models = _models(files)
     if not models:
         missing = "but parts of split ones" if files else "file"
@@ -81,7 +85,7 @@ def find(name: HubName) -> list[Source]:
     chosen = _choose(name, models)
     return [
         Source(
-            url=hf_hub_url(name.repo, file.path, revision=info.sha, endpoint=endpoint),
+            url=hf_hub_url(name.repo, file.path, revision=revision, endpoint=endpoint),
             headers=dict(build_hf_headers(library_name="penstock")),
             sha256=file.sha256,
             size=file.size,
@@ -100,7 +104,11 @@ def _info(repo: str, endpoint: str | None) -> ModelInfo:
         raise InvalidRequestError(f"{repo!r} is no name of the hub", param="model") from error
     except (HfHubHTTPError, httpx2.HTTPError, OfflineModeIsEnabled) as error:
         raise _refused(repo, error) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise EngineError(f"the hub's sign-in can't be read: {error.strerror}") from error
+    except UnicodeEncodeError as error:
+        raise EngineRefusedError("HF_TOKEN holds a character that no token has") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise EngineProtocolError("the hub's answer makes no sense") from error
 
 
@@ -131,12 +139,13 @@ def _refused(repo: str, error: Exception) -> GatewayError:
 def _files(info: ModelInfo) -> list[_File]:
     found = []
     for file in info.siblings or []:
-        name = file.rfilename
+        name = str(file.rfilename)
         if not name.lower().endswith(".gguf") or "mmproj" in name.lower():
             continue
         # Only large file storage has a SHA-256; without one nothing could be verified.
         if file.lfs is not None:
-            found.append(_File(name, file.lfs.size, file.lfs.sha256.lower()))
+            told = {"path": name, "size": file.lfs.size, "sha256": str(file.lfs.sha256).lower()}
+            found.append(json.convert(told, _File, EngineProtocolError, "the hub's siblings"))
     return found
 
 
@@ -159,7 +168,7 @@ def _choose(name: HubName, models: list[_Model]) -> _Model:
         usual = [model for model in models if model.quant == _USUAL]
         return (usual or models)[0]
     for model in models:
-        if name.quant.upper() in (model.quant, model.stem.upper()):
+        if name.quant.upper().removesuffix(".GGUF") in (model.quant, model.stem.upper()):
             return model
     there = ", ".join(sorted({model.quant or model.stem for model in models}))
     raise UnknownModelError(

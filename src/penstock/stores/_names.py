@@ -48,8 +48,7 @@ def full(name: str, param: str = "model") -> str:
             "letters, digits, dots, dashes and underscores",
             param=param,
         )
-    base = re.sub(r"^(?:huggingface\.co)/", "hf.co/", found["base"])
-    return f"{base}:{found['tag'] or _LATEST}"
+    return f"{found['base']}:{found['tag'] or _LATEST}"
 
 
 def part_of(file: str) -> Part | None:
@@ -80,7 +79,10 @@ def parts(path: Path) -> list[Path]:
 
 def is_path(name: str) -> bool:
     """Whether somebody means a file: `./m.gguf`, `/models/m.gguf`, `~/m.gguf`."""
-    return name.startswith((".", "/", "~")) or "\\" in name or name.lower().endswith(".gguf")
+    if name.startswith((".", "/", "~")) or "\\" in name:
+        return True
+    # The hub shows the commands of others with a file's whole name as the tag.
+    return name.lower().endswith(".gguf") and name.partition("/")[0] not in _HUBS
 
 
 def on_hub(name: str) -> HubName | None:

@@ -20,6 +20,7 @@ from penstock.core.events import Event, Progress
 from penstock.stores._download import Download, Patience, Source, check_room
 from penstock.stores._folder import Folder, settle
 from penstock.stores._names import HubName, parts
+from penstock.stores._threads import finished
 
 Batches = AsyncGenerator[list[Event]]
 Check = Callable[[Path], None]
@@ -108,11 +109,10 @@ class Contents:
         line = f"pulling {sha256[:12]}"
         part = self._folder.part(sha256)
         yield _bytes(line, sha256, _size(part), source.size)
-        held = await asyncio.to_thread(self._folder.try_lock, sha256)
-        while held is None:
+        # Not in a thread: who is cancelled there would never learn what it holds.
+        while (held := self._folder.try_lock(sha256)) is None:
             await asyncio.sleep(_LOOK_SECONDS)
             yield _bytes(line, sha256, _size(part), source.size)
-            held = await asyncio.to_thread(self._folder.try_lock, sha256)
         try:
             if not await asyncio.to_thread(self._folder.claim, target):
                 async with aclosing(self._download(source, part, line)) as batches:
@@ -175,14 +175,15 @@ class Contents:
 
     async def _copy(self, path: Path, fresh: Path, digest: "_Digest") -> Batches:
         loop = asyncio.get_running_loop()
-        told, at, size = 0.0, 0, _size(path)
+        told, at, size, line = 0.0, 0, _size(path), f"copying {path.name}"
         pieces = _copied(path, fresh, digest)
         try:
-            while (count := await asyncio.to_thread(next, pieces, 0)) > 0:
+            while (count := await finished(None, next, pieces, 0)) > 0:
                 at += count
-                if loop.time() - told >= _TELL_SECONDS:
+                if at < size and loop.time() - told >= _TELL_SECONDS:
                     told = loop.time()
-                    yield [Progress(what="fetching", text=f"copying {path.name}", at=at, of=size)]
+                    yield [Progress(what="fetching", text=line, at=at, of=size)]
+            yield [Progress(what="fetching", text=line, at=at, of=at)]
         finally:
             pieces.close()
 
@@ -201,9 +202,9 @@ class Contents:
                     if size - checked > _ROOM_EVERY:
                         check_room(self._folder.files, 0, self._free)
                         checked = size
-                    await asyncio.to_thread(_append, fresh, piece, digest)
+                    await finished(None, _append, fresh, piece, digest)
             if not size:
-                await asyncio.to_thread(_append, fresh, b"", digest)
+                await finished(None, _append, fresh, b"", digest)
             if digest.hexdigest() != sha256:
                 raise InvalidRequestError(
                     f"digest mismatch: the content is sha256:{digest.hexdigest()}", param="digest"

@@ -7,12 +7,24 @@ one store: what one pulls the others offer.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from penstock.core.errors import InternalError, InvalidRequestError, UnknownModelError
+from penstock.core.errors import (
+    InternalError,
+    InvalidRequestError,
+    UnavailableError,
+    UnknownModelError,
+)
 from penstock.core.events import Done, Event
 from penstock.core.request import Fetch, Request
 from penstock.core.stores import StoredModel
@@ -54,8 +66,9 @@ class Models:
     async def delete(self, name: str) -> None:
         """Raises `UnknownModelError`. The content goes with its last name."""
         self._find(name)
-        if not await asyncio.to_thread(self._folder.delete, _names.full(name)):
-            raise _unknown(name)
+        with _disk():
+            if not await asyncio.to_thread(self._folder.delete, _names.full(name)):
+                raise _unknown(name)
         await self.collect()
 
     async def collect(self) -> None:
@@ -71,13 +84,15 @@ class Models:
         """Another name for the same. Raises `UnknownModelError`, `InvalidRequestError`."""
         model = self._find(source, "source")
         name = _names.full(destination, "destination")
-        await self._write(_creating.made(model, name, Fetch(), _now()))
+        with _disk():
+            await self._write(_creating.made(model, name, Fetch(), _now()))
 
     async def has_blob(self, sha256: str) -> bool:
         """Whether a file of this content is there."""
         digest = _folder.digest(sha256, "digest")
-        # Whoever asks is about to make a model of it.
-        return await asyncio.to_thread(self._claim, digest)
+        with _disk():
+            # Whoever asks is about to make a model of it.
+            return await asyncio.to_thread(self._claim, digest)
 
     async def put_blob(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
         """Keeps an upload, for a day if no model is made of it.
@@ -87,7 +102,8 @@ class Models:
         """
         digest = _folder.digest(sha256, "digest")
         await self._make()
-        await self._contents.put(digest, chunks, MOST_BLOB_BYTES)
+        with _disk():
+            await self._contents.put(digest, chunks, MOST_BLOB_BYTES)
 
     async def fetch(self, request: Request) -> AsyncIterator[Sequence[Event]]:
         """Runs `pull` or `create`. Closed early it keeps what was fetched."""
@@ -101,9 +117,10 @@ class Models:
         await self._make()
         work = request.work or Fetch()
         batches = self._create(name, work) if request.task == "create" else self._pull(name)
-        async with aclosing(batches):
-            async for batch in batches:
-                yield batch
+        with _disk():
+            async with aclosing(batches):
+                async for batch in batches:
+                    yield batch
         yield [*say("success"), Done(reason="stop")]
 
     async def add(self, path: Path, name: str) -> AsyncGenerator[Sequence[Event]]:
@@ -113,9 +130,10 @@ class Models:
         """
         name = _names.full(name)
         await self._make()
-        async with aclosing(self._take_in(path, name)) as batches:
-            async for batch in batches:
-                yield batch
+        with _disk():
+            async with aclosing(self._take_in(path, name)) as batches:
+                async for batch in batches:
+                    yield batch
         yield [*say("success"), Done(reason="stop")]
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
@@ -240,6 +258,16 @@ class Models:
         if model is None:
             raise _unknown(name, param)
         return model
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """What the disk refuses (a full one, another user's) is said without its paths."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise UnavailableError(f"the model store can't be used: {why}") from error
 
 
 def _unknown(name: str, param: str = "model") -> UnknownModelError:

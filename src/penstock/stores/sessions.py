@@ -113,15 +113,15 @@ class Store:
         }
 
         def work(connection: Connection) -> None:
-            ended = connection.execute(
+            # The session first, as in `drop`: PostgreSQL would find the two in a deadlock.
+            connection.execute(
+                update(sessions).where(sessions.c.live == stream).values(live=None, updated=now)
+            )
+            connection.execute(
                 update(turns)
                 .where(turns.c.stream == stream, turns.c.state == "live")
                 .values(**values)
             )
-            if ended.rowcount:
-                connection.execute(
-                    update(sessions).where(sessions.c.live == stream).values(live=None, updated=now)
-                )
 
         await self._database.write(work)
 
@@ -129,15 +129,14 @@ class Store:
         """As the port says. A turn that has ended stays."""
 
         def work(connection: Connection) -> None:
-            gone = connection.execute(
+            connection.execute(
+                update(sessions)
+                .where(sessions.c.live == stream)
+                .values(live=None, turns=sessions.c.turns - 1)
+            )
+            connection.execute(
                 delete(turns).where(turns.c.stream == stream, turns.c.state == "live")
             )
-            if gone.rowcount:
-                connection.execute(
-                    update(sessions)
-                    .where(sessions.c.live == stream)
-                    .values(live=None, turns=sessions.c.turns - 1)
-                )
 
         await self._database.write(work)
 

@@ -193,6 +193,20 @@ class SessionStoreContract:
             assert again.turns == ()
             assert await store.begin("alice", "s", "a2", [say("user", "hello")], 6_000) == 1
 
+    async def test_a_turn_that_ends_while_its_session_is_dropped(
+        self, open_store: OpenSessions
+    ) -> None:
+        async with aclosing(open_store()) as one, aclosing(open_store()) as two:
+            for n in range(40):
+                await one.open(session())
+                await one.begin("alice", "s", f"t{n}", [say("user", "Hi")], 1)
+                ending = (
+                    one.abandon(f"t{n}") if n % 4 == 0 else one.end(f"t{n}", "done", None, None, 2)
+                )
+                # Each waits for the other at most: none is told that the database failed.
+                await asyncio.gather(ending, two.drop("alice", "s"))
+                assert await one.get("alice", "s") is None
+
     async def test_what_was_kept_is_there_for_the_next_process(
         self, open_store: OpenSessions
     ) -> None:

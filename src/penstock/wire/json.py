@@ -14,6 +14,7 @@ Raw = msgspec.Raw
 
 _encode: Final = msgspec.json.Encoder().encode
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
+_ONE_LINE: Final = bytes.maketrans(b"\r\n", b"  ")
 _PATH: Final = re.compile(r" - at `(?:key in )?\$?\.?(.*)`$", re.DOTALL)
 
 
@@ -49,6 +50,9 @@ def decode(data: bytes | str, kind: type[T], blame: type[GatewayError], *, lax: 
     `lax`: a text is a number or a truth where one is wanted, as the fields of a form are.
     """
     try:
+        # What is kept as it came, or skipped, msgspec does not look at: it may be no text at all.
+        if isinstance(data, bytes) and not data.isascii():
+            data.decode()
         return cast("T", _decoder(cast("Hashable", kind), not lax).decode(data))
     except msgspec.ValidationError as error:
         _fail(error, blame)
@@ -78,15 +82,19 @@ def _fail(error: msgspec.ValidationError, blame: type[GatewayError], at: str = "
 
 
 def raw(text: str | bytes) -> msgspec.Raw:
-    """JSON text that goes out as it is. The caller knows that it is JSON."""
-    return msgspec.Raw(text)
+    """JSON text that goes out as it is, but on one line. The caller knows that it is JSON.
+
+    A line's end in JSON text only ever stands between tokens; on a wire it would cut a frame.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    return msgspec.Raw(data.translate(_ONE_LINE) if b"\n" in data or b"\r" in data else data)
 
 
 def is_json(text: str | bytes) -> bool:
     """Whether `text` is one whole JSON value."""
     try:
         msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True
 

@@ -90,6 +90,23 @@ def test_any_item_is_read_or_refused_by_name(item: dict[str, object]):
     assert read_or_refused({"input_data": [ITEM | item]}, "input_data")
 
 
+@pytest.mark.parametrize(
+    ("body", "ignored"),
+    [
+        ({"prompt": "a", "extra_data": {"b": 1}}, ()),
+        ({"prompt": "a", "input_data": [ITEM]}, ("prompt",)),
+        ({"prompt": None, "extra_data": None, "input_data": [ITEM]}, ()),
+        ({"prompt": "a", "text_prompt": "b"}, ("prompt",)),
+        ({"extra_data": [1], "input_data": [ITEM]}, ("extra_data",)),
+        ({"prompt": "a", "extra_data": 1, "generation_type": "tti"}, ("extra_data",)),
+    ],
+)
+def test_the_old_fields_are_named_where_they_do_not_count(
+    body: dict[str, object], ignored: tuple[str, ...]
+):
+    assert parse(body).ignored == ignored
+
+
 def test_the_page_names_every_parameter_and_role():
     page = PAGE.read_text()
     names = {*shapes.Parameters.__struct_fields__, *shapes.Body.__struct_fields__}

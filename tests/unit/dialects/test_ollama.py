@@ -26,9 +26,11 @@ from penstock.core.queries import BlobAsk, Found, LoadedModel, ModelDetails, Que
 from penstock.core.request import Request
 from penstock.dialects.ollama import Dialect
 from penstock.testing.cases import DialectVector, dialect_vectors
+from penstock.wire import json as door
 
 ROOT = Path(__file__).parents[2] / "vectors"
 DIALECT = Dialect()
+SAID = [{"role": "user", "content": "x"}]
 STREAM = "0f4b6d1a8c2e4795a3b1d5f70918273f"
 
 
@@ -108,12 +110,23 @@ def test_how_long_an_answer_may_be(said: int, most: int | None):
     assert sampling.max_tokens == most
 
 
+def test_a_whole_number_may_be_written_with_a_point():
+    said = b'{"model":"m","prompt":"x","options":{"seed":1.0,"num_predict":20.0,"top_k":5.0}}'
+    found = DIALECT.parse(Call(route("POST", "/api/generate"), {}, {}, {}, said))
+    assert isinstance(found, Request)
+    assert (found.sampling.seed, found.sampling.max_tokens, found.sampling.top_k) == (1, 20, 5)
+
+
 @pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
 @pytest.mark.parametrize(
     ("options", "param"),
     [
         ({"frequency_penalty": 3}, "options.frequency_penalty"),
         ({"mirostat": 1}, "options.mirostat"),
+        ({"num_predict": 2**31}, "options.num_predict"),
+        ({"top_k": 10**30}, "options.top_k"),
+        ({"repeat_last_n": 2**31}, "options.repeat_last_n"),
+        ({"seed": 1.5}, "options.seed"),
     ],
 )
 def test_wrong_options_are_refused_also_where_a_model_is_only_loaded(
@@ -122,6 +135,19 @@ def test_wrong_options_are_refused_also_where_a_model_is_only_loaded(
     with pytest.raises(InvalidRequestError) as caught:
         parsed(path, {"model": "m", "options": options})
     assert caught.value.param == param
+
+
+def test_nothing_said_in_two_quotes_is_not_given():
+    call = {"function": {"name": "f", "arguments": {}}, "id": ""}
+    result = {"role": "tool", "content": "1", "tool_name": "", "tool_call_id": ""}
+    said = [{"role": "assistant", "tool_calls": [call], "thinking": ""}, result]
+    found = request("/api/chat", messages=said, keep_alive="", think="", format="")
+    asked, told = found.messages
+    assert told.tool_call_id == asked.tool_calls[0].id
+    assert (found.ignored, found.effort, found.reply_format) == ((), None, None)
+    loaded = parsed("/api/chat", {"model": "m", "keep_alive": ""})
+    assert isinstance(loaded, Query)
+    assert (loaded.operation, loaded.ignored) == ("load_model", ())
 
 
 @pytest.mark.parametrize(
@@ -136,6 +162,22 @@ def test_arguments_must_be_an_object(arguments: object):
     with pytest.raises(InvalidRequestError) as caught:
         request("/api/chat", messages=said)
     assert caught.value.param == "messages[0].tool_calls[0].function.arguments"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"format":{"title":"\xff"}',
+        b'"tools":[{"function":{"name":"f","parameters":{"title":"\xff"}}}]',
+        b'"messages":[{"role":"assistant",'
+        b'"tool_calls":[{"function":{"name":"f","arguments":{"a":"\xff"}}}]}]',
+    ],
+    ids=["format", "tools", "arguments"],
+)
+def test_bytes_that_are_no_text_are_refused_also_inside_of_what_is_passed_on(more: bytes):
+    call = Call(route("POST", "/api/chat"), {}, {}, {}, b'{"model":"m",' + more + b"}")
+    with pytest.raises(InvalidRequestError, match="not valid JSON"):
+        DIALECT.parse(call)
 
 
 def test_wrong_messages_are_named():
@@ -175,6 +217,22 @@ def test_wrong_fields_of_the_other_routes_are_named(path: str, body: object, par
 def test_what_no_model_is_made_of_is_refused_as_unsupported():
     with pytest.raises(UnsupportedParameterError, match="quantize"):
         parsed("/api/create", {"model": "a", "from": "b", "quantize": "q4_K_M"})
+
+
+@pytest.mark.parametrize(("said", "ignored"), [(True, ("verbose",)), (False, ()), (None, ())])
+def test_more_than_a_model_tells_is_a_hint(said: bool | None, ignored: tuple[str, ...]):
+    asked = parsed("/api/show", {"model": "x", "verbose": said})
+    assert isinstance(asked, Query)
+    assert (asked.name, asked.ignored) == ("x", ignored)
+
+
+def test_a_created_models_parameters_may_be_truths():
+    found = parsed("/api/create", {"model": "x", "from": "y", "parameters": {"use_mmap": True}})
+    assert isinstance(found, Request)
+    assert found.work is not None
+    assert found.work.parameters == {"use_mmap": True}
+    # As the head of its stream it is read back from the log.
+    assert door.decode(door.encode(found), Request, InvalidRequestError) == found
 
 
 def test_nothing_is_pushed():
@@ -268,6 +326,32 @@ def test_streamed_and_whole_answers_end_alike():
 
 
 # ── errors ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("told", "logprobs"),
+    [
+        (
+            b'[{"token":"a","logprob":-0.5,"bytes":null,"top_logprobs":null}]',
+            [{"token": "a", "logprob": -0.5}],
+        ),
+        (b'[{"token":"a","logprob":null}]', None),
+        (b"null", None),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+def test_log_probabilities_that_an_upstream_got_wrong_cost_no_text(
+    path: str, told: bytes, logprobs: object
+):
+    more = {"prompt": "x"} if path == "/api/generate" else {"messages": SAID}
+    asked = request(path, logprobs=True, top_logprobs=2, **more)
+    delta = ev.TextDelta(part=1, text="a", logprobs=door.raw(told))
+    said = lines(asked, entries((1, delta), (2, ev.Done(reason="stop"))))
+    assert said[0].get("response", said[0].get("message", {}).get("content")) == "a"
+    assert said[0].get("logprobs") == logprobs
+    assert said[-1]["done"]
+    reply = fold(entries((1, delta), (2, ev.Done(reason="stop"))))
+    assert json.loads(DIALECT.whole(asked, reply).body).get("logprobs") == logprobs
 
 
 def test_no_run_that_failed_is_a_5xx_that_clients_send_again():

@@ -8,6 +8,7 @@ from penstock.core.errors import ConfigError
 from penstock.core.events import Done, TextDelta
 from penstock.core.ports import Timeouts
 from penstock.core.secrets import Secret
+from penstock.engines._http import Upstream
 from penstock.engines.openai import Config, Engine
 from penstock.testing.engines import play, said
 from penstock.testing.vectors import REQUEST
@@ -104,3 +105,14 @@ def test_an_address_or_a_key_that_is_none_is_named_and_not_shown(setting: str, v
         Engine(config, Timeouts())
     assert caught.value.param == setting
     assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize("user", ["bob:secret@", "bob@", ":secret@"])
+def test_a_user_in_the_address_and_a_key_cannot_both_be_sent(user: str) -> None:
+    url = f"http://{user}127.0.0.1:9/v1"
+    Upstream(url, Timeouts())
+    for more in ({"key": Secret("k")}, {"headers": {"authorization": Secret("Basic x")}}):
+        with pytest.raises(ConfigError, match="names a user") as caught:
+            Upstream(url, Timeouts(), **more)
+        assert caught.value.param == "url"
+        assert "secret" not in caught.value.message

@@ -1,5 +1,8 @@
 """The `ollama` engine: what it sends, what it makes of odd answers."""
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 import pytest
 
@@ -25,11 +28,12 @@ from penstock.core.events import (
 )
 from penstock.core.messages import ImagePart, Message, TextPart, ToolCall, say
 from penstock.core.ports import Timeouts
-from penstock.core.queries import EmbedAsk
+from penstock.core.queries import EmbedAsk, Embedded
 from penstock.core.request import Effort, ReplyFormat, Request, Sampling, ToolChoice, ToolSpec
 from penstock.core.secrets import Secret
 from penstock.engines._ollama_body import body
 from penstock.engines._ollama_body import raw as raw_body
+from penstock.engines._ollama_models import cards, details, running, vectors
 from penstock.engines._ollama_wire import Lines
 from penstock.engines.ollama import Config, Engine
 from penstock.testing.engines import play, said
@@ -91,11 +95,44 @@ def test_calls_are_numbered_over_all_lines() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "read", [cards, running, partial(vectors, wanted=1), partial(details, "m")]
+)
+@pytest.mark.parametrize("said", [b"<html>", b"[]", b'{"models":5,"embeddings":5,"details":5}'])
+def test_lists_that_make_no_sense(read: Callable[[bytes], object], said: bytes) -> None:
+    with pytest.raises(EngineProtocolError, match="the upstream sent") as caught:
+        read(said)
+    assert caught.value.param is None
+
+
+def test_what_only_a_penstock_says() -> None:
+    filtered = b'{"done":true,"done_reason":"content_filter"}'
+    assert made(filtered) == [Done(reason="filtered")]
+    _, end = made(b'{"message":{"content":"a"}}', b'{"done":true,"done_reason":"cancelled"}')
+    assert isinstance(end, Failed)
+    assert "cancelled" in end.message
+
+
+def test_a_server_that_measures_no_time() -> None:
+    usage, _ = made(b'{"done":true,"prompt_eval_count":3,"eval_count":2}')
+    assert usage == Usage(input_tokens=3, output_tokens=2)
+    told = b'{"embeddings":[[0.5]],"prompt_eval_count":1}'
+    assert vectors(told, 1) == Embedded(vectors=((0.5,),), input_tokens=1)
+
+
 def test_length() -> None:
     assert made(b'{"done":true,"done_reason":"length"}') == [Done(reason="length")]
 
 
-@pytest.mark.parametrize("line", [b"nonsense", b"[]", b'{"message":5}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense",
+        b"[]",
+        b'{"message":5}',
+        b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":{"a":"\xff"}}}]}}',
+    ],
+)
 def test_nonsense(line: bytes) -> None:
     (end,) = made(line, DONE)
     assert isinstance(end, Failed)
@@ -238,6 +275,22 @@ async def test_models() -> None:
         "13B",
         "Q4_0",
     )
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "0001-01-01T00:00:00Z",  # Go's zero time, which Ollama sends for "nobody knows"
+        "0001-01-01T00:00:00+02:00",
+        "9999-12-31T23:59:59-08:00",
+        "not a time",
+    ],
+)
+def test_a_time_that_nobody_knows(moment: str) -> None:
+    told = f'{{"models":[{{"name":"m","modified_at":"{moment}","expires_at":"{moment}"}}]}}'
+    (card,), (loaded,) = cards(told.encode()), running(told.encode())
+    assert card.modified is None
+    assert loaded.until is None
 
 
 async def test_an_unknown_model() -> None:

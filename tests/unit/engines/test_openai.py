@@ -405,7 +405,8 @@ def test_extra_parameters_are_supported_only_when_configured() -> None:
 async def test_models() -> None:
     body = (
         b'{"data":[{"id":"a","created":5,"max_model_len":9,"aliases":["b","a"]},'
-        b'{"id":"c","capabilities":{"multimodal":true},"meta":{"n_ctx":7,"size":8}}]}'
+        b'{"id":"c","created":1700000000000,"capabilities":{"multimodal":true},'
+        b'"meta":{"n_ctx":7,"size":8}}]}'
     )
     async with scripted(answering("200 OK", body)) as upstream:
         engine = Engine(Config(url=upstream.url), QUICK)
@@ -416,6 +417,7 @@ async def test_models() -> None:
     assert (first.name, first.modified, first.context_size) == ("a", 5, 9)
     assert (alias.name, alias.alias_of) == ("b", "a")
     assert (second.name, second.context_size, second.size) == ("c", 7, 8)
+    assert second.modified is None  # milliseconds: no listing could say that year
     assert second.inputs == ("text", "image")
 
 

@@ -77,7 +77,7 @@ def test_a_free_form_request_loses_sampling_by_name_and_nothing_else():
     request = ask(freeform=True, sampling=Sampling(top_k=3, temperature=0.5), ignored=("quality",))
     fitted = fit(request, ENGINE, "b")  # type: ignore[arg-type]
     assert fitted.sampling == Sampling(temperature=0.5)
-    assert fitted.ignored == ("quality", "top_k")
+    assert fitted.ignored == ("quality", "parameters.top_k")
     with pytest.raises(UnsupportedParameterError):
         fit(ask(freeform=True, tools=(ToolSpec(name="f"),)), ENGINE, "b")  # type: ignore[arg-type]
 

@@ -43,6 +43,22 @@ async def endless():
 async def long():
     return "x" * 20000
 
+async def fails_at_length():
+    raise ValueError("x" * 20000)
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+async def mute():
+    raise Mute
+
+async def gives_up():
+    raise asyncio.CancelledError("what it waited for")
+
+async def odd(of: str):
+    return "caf\\udce9" + of
+
 async def _hidden(): ...
 
 def plain(): ...
@@ -74,8 +90,12 @@ def test_public_coroutines_of_listed_modules_are_functions_and_nothing_else(tmp_
         "weather.broken",
         "weather.current",
         "weather.endless",
+        "weather.fails_at_length",
+        "weather.gives_up",
         "weather.leaves",
         "weather.long",
+        "weather.mute",
+        "weather.odd",
     )
 
 
@@ -154,6 +174,9 @@ def test_what_is_not_there_is_an_error(tmp_path: Path):
         (call("current", '{"city": "Os'), "error: not valid JSON: Input data was truncated"),
         (call("broken"), "error: LookupError: no such place"),
         (call("leaves"), "error: SystemExit: 3"),
+        (call("mute"), "error: Mute: "),
+        (call("gives_up"), "error: CancelledError: what it waited for"),
+        (call("odd", '{"of": "é"}'), "caf\ufffdé"),
     ],
 )  # fmt: skip
 async def test_a_call_is_checked_made_and_answered_also_when_it_fails(
@@ -166,6 +189,9 @@ async def test_a_call_has_a_time_limit_and_its_result_a_length(tmp_path: Path):
     assert await load(tmp_path, timeout=0.01).answer(call("endless")) == "error: it took too long"
     told = await load(tmp_path).answer(call("long"))
     assert told == "x" * MOST_RESULT + "… (cut, it has 20000 characters)"
+    told = await load(tmp_path).answer(call("fails_at_length"))
+    assert len(told) < MOST_RESULT + 50
+    assert told.startswith("error: ValueError: xxx")
 
 
 async def test_scripts_call_them_by_name(tmp_path: Path):

@@ -45,6 +45,21 @@ def test_a_call_without_its_result_is_left_out():
     assert RESULT not in history.prompt(stray, (RESULT,))
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('{"city": "Paris"}', '{"city": "Paris"}'),
+        ('{"city": "Pa', '{"raw":"{\\"city\\": \\"Pa"}'),
+        ("[1]", '{"raw":"[1]"}'),
+        (" ", "{}"),
+    ],
+)
+def test_arguments_that_no_template_could_read_are_told_in_an_object(said: str, told: str):
+    reply = Message(role="assistant", tool_calls=(ToolCall(id="c1", name="now", arguments=said),))
+    called = history.prompt([turn(1, say("user", "A"), reply)], (RESULT,))[1]
+    assert called.tool_calls == (ToolCall(id="c1", name="now", arguments=told),)
+
+
 def test_calls_and_their_results_are_dropped_together():
     turns = [
         turn(1, say("user", "A"), say("assistant", "B")),
@@ -65,6 +80,23 @@ def test_results_of_calls_that_were_not_made_are_refused():
         with pytest.raises(InvalidRequestError) as caught:
             history.check_results(turns, (RESULT,))
         assert caught.value.param == "tool_results[0].tool_call_id"
+
+
+def test_results_may_be_sent_again_until_they_are_answered():
+    again = Message(role="tool", parts=(TextPart("one"),), tool_call_id="c1")
+    turns = [turn(1, say("user", "A"), CALLED), turn(2, RESULT, None, "failed")]
+    history.check_results(turns, (again,))
+    assert history.prompt(turns, (again,)) == (say("user", "A"), CALLED, again)
+    between = [*turns, turn(3, say("user", "B"), None, "failed")]
+    for later in (between, [*turns, turn(3, again, say("assistant", "C"), "failed")]):
+        with pytest.raises(InvalidRequestError):
+            history.check_results(later, (again,))
+
+
+def test_a_call_has_one_result():
+    with pytest.raises(InvalidRequestError) as caught:
+        history.check_results([turn(1, say("user", "A"), CALLED)], (RESULT, RESULT))
+    assert caught.value.param == "tool_results[1].tool_call_id"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +123,7 @@ def test_outcomes():
     state, message, error = history.outcome(reply("tool_calls", text="Hm."))
     assert (state, error) == ("done", None)
     assert message is not None
-    assert (message.text, message.tool_calls, message.reasoning) == ("Hm.", (CALL,), "hm")
+    assert (message.text, message.tool_calls, message.reasoning) == ("Hm.", (CALL,), None)
     state, message, error = history.outcome(reply("cancelled", text="Hm."))
     assert state == "cancelled"
     assert message is not None

@@ -36,7 +36,7 @@ def test_a_minute_begins_with_its_first_request():
     assert caught.value.retry_after == 49.5
     assert limits.allowance(key) == Allowance(2, 0, 1_090)
     clock.now += 49_499
-    with pytest.raises(OverloadedError):
+    with pytest.raises(OverloadedError, match="in 1 seconds"):
         limits.enter(key)
     clock.now += 1
     limits.enter(key)()

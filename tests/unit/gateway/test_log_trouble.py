@@ -89,3 +89,23 @@ async def test_a_run_whose_stream_was_closed_meanwhile_ends_alone(
 
 def quick() -> Request:
     return Request(messages=(say("user", "quick"),), stream=True)
+
+
+@pytest.mark.parametrize("before", [[], [TextDelta(part=0, text="word ")]])
+@pytest.mark.parametrize("after", [[], [Done(reason="stop")]])
+async def test_a_run_that_says_what_no_log_can_hold_ends(
+    tmp_path: Path, before: list[Event], after: list[Event]
+):
+    """Half of a character, such as Python makes of odd file names, is no text."""
+
+    async def says(request: Request) -> AsyncIterator[Sequence[Event]]:
+        if before:
+            yield before
+        yield [TextDelta(part=0, text="\udce9"), *after]
+
+    log = await open_log(Streams(), tmp_path, now_ms)
+    async with gateway(Scripted(says), config=Config(), log=log) as made:
+        _, *said = [entry.event for entry in await read(made, await submit(made))]
+        assert said == [*before, Failed(code="internal_error", message="internal error")]
+        await until(lambda: made.metrics.runs == 0)
+        assert made.metrics.waiting == 0

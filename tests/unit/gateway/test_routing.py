@@ -47,6 +47,27 @@ def test_who_answers(asked: dict[str, object], target: tuple[str, str]):
     assert route(asked) == (target,)
 
 
+@pytest.mark.parametrize(
+    ("asked", "called"),
+    [
+        ("small:latest", "small"),
+        ("tagged", "tagged:latest"),
+        ("small", "small"),
+        ("llama3:latest", "llama3:latest"),  # a binding's very model, beside an alias `llama3`
+        ("small:q4", "small:q4"),
+        ("*:latest", "*:latest"),
+        ("nobody:latest", "nobody:latest"),
+        ("default", "default"),
+        ("", ""),
+    ],
+)
+def test_an_alias_with_latest_is_the_alias(asked: str, called: str):
+    more = {"tagged:latest": Model(binding="cloud"), "llama3": Model(binding="cloud")}
+    any_model = {"*": Model(binding="embedded")}
+    router = Router(OFFERS, ALIASES | more | any_model, NO_DEFAULTS)
+    assert router.called(asked) == called
+
+
 def test_a_configured_default_wins():
     assert route({}, Defaults(ttt_binding="cloud")) == (("cloud", "gpt"),)
 

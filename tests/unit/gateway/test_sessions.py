@@ -1,7 +1,7 @@
 """Sessions in a real gateway, over the real store and the memory log."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from penstock.config.schema import Sessions as Settings
 from penstock.core.cards import ModelCard
 from penstock.core.errors import (
     EngineError,
+    GatewayError,
     InvalidRequestError,
     OverloadedError,
     SessionBusyError,
@@ -29,6 +30,8 @@ from penstock.core.sessions import Session
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.sessions import DEFAULT_SYSTEM
 from penstock.stores.sessions import Store
+
+RESULT = Message(role="tool", parts=(TextPart("noon"),), tool_call_id="c1")
 
 
 async def echo(request: Request) -> AsyncIterator[Sequence[Event]]:
@@ -252,16 +255,70 @@ async def test_calls_stay_with_their_results(tmp_path: Path):
 
     engine = Calling()
     engine._script = call
-    result = Message(role="tool", parts=(TextPart("noon"),), tool_call_id="c1")
     async with chatting(tmp_path, engine) as made:
         for _ in range(6):
             await say_in(made, "a", say("user", "When? " * 10))
-            await say_in(made, "a", result)
+            await say_in(made, "a", RESULT)
         for request in engine.asked:
             roles = [message.role for message in request.messages]
             assert roles.count("tool") == sum(len(m.tool_calls) for m in request.messages)
             if request.messages[-1].role == "tool":
                 assert roles[-3:] == ["user", "assistant", "tool"]
+
+
+async def test_results_that_come_twice_find_the_session_busy(tmp_path: Path):
+    """And not "no such call": the answer to the first ones is not there yet."""
+    going = asyncio.Event()
+
+    async def call(request: Request) -> AsyncIterator[Sequence[Event]]:
+        if request.messages[-1].role == "tool":
+            await going.wait()
+            yield [TextDelta(part=0, text="noon"), Done(reason="stop")]
+        else:
+            yield [ToolCallDelta(part=0, call="c1", name="now", arguments="{}")]
+            yield [Done(reason="tool_calls")]
+
+    config = Config(streams=Streams(log="memory"), sessions=Settings(busy="queue", max_waiting=1))
+    for name, settings in (("refuse", None), ("queue", config)):
+        async with chatting(tmp_path, Scripted(call), settings) as made:
+            await say_in(made, name, say("user", "When?"))
+            head = await submit(made, ask(messages=(RESULT,), session=name))
+            async with asyncio.TaskGroup() as group:
+                again = submit(made, ask(messages=(RESULT,), session=name))
+                second = group.create_task(caught(again))
+                await asyncio.sleep(0.1)
+                going.set()
+                await read(made, head)
+            expected = SessionBusyError if settings is None else InvalidRequestError
+            assert isinstance(second.result(), expected)
+            assert [turn.state for turn in (await get(made, name)).turns] == ["done", "done"]
+        going.clear()
+
+
+async def caught(work: Awaitable[object]) -> GatewayError | None:
+    try:
+        await work
+    except GatewayError as error:
+        return error
+    return None
+
+
+async def test_results_may_be_sent_again_after_a_failure(tmp_path: Path):
+    async def call(request: Request) -> AsyncIterator[Sequence[Event]]:
+        if request.messages[-1].role != "tool":
+            yield [ToolCallDelta(part=0, call="c1", name="now", arguments="{}")]
+            yield [Done(reason="tool_calls")]
+        elif len(engine.asked) < 3:
+            raise EngineError("it broke")
+        else:
+            yield [TextDelta(part=0, text="noon"), Done(reason="stop")]
+
+    engine = Scripted(call)
+    async with chatting(tmp_path, engine) as made:
+        await say_in(made, "a", say("user", "When?"))
+        assert await say_in(made, "a", RESULT) == ""
+        assert await say_in(made, "a", RESULT) == "noon"
+        assert [m.role for m in engine.asked[2].messages[1:]] == ["user", "assistant", "tool"]
 
 
 async def test_a_waiting_message_gets_its_turn(tmp_path: Path):
@@ -287,6 +344,26 @@ async def test_a_waiting_message_gets_its_turn(tmp_path: Path):
         assert len(engine.asked[1].messages) == 4
 
 
+async def test_a_session_that_is_dropped_while_a_message_waits_begins_anew(tmp_path: Path):
+    async def slow(request: Request) -> AsyncIterator[Sequence[Event]]:
+        yield [TextDelta(part=0, text="a")]
+        if len(engine.asked) == 1:
+            await asyncio.Event().wait()
+        yield [Done(reason="stop")]
+
+    engine = Scripted(slow)
+    config = Config(streams=Streams(log="memory"), sessions=Settings(busy="queue"))
+    async with chatting(tmp_path, engine, config) as made, asyncio.TaskGroup() as group:
+        await submit(made, ask(messages=(say("user", "A secret"),), session="a"))
+        second = group.create_task(say_in(made, "a", say("user", "Something else")))
+        await asyncio.sleep(0.1)
+        await made.find(Query("drop_session", "a", SessionAsk("a")), LOCAL)
+        assert await second == "a"
+        session = await get(made, "a")
+        assert (session.title, len(session.turns)) == ("Something else", 1)
+        assert "secret" not in str(engine.asked[1].messages)
+
+
 async def test_who_stops_waiting_leaves_nothing_behind(tmp_path: Path):
     async def endless(request: Request) -> AsyncIterator[Sequence[Event]]:
         yield [TextDelta(part=0, text="a")]
@@ -302,6 +379,19 @@ async def test_who_stops_waiting_leaves_nothing_behind(tmp_path: Path):
         await made.cancel(StreamId(head.stream), LOCAL)
         (turn,) = (await get(made, "a")).turns
         assert (turn.state, turn.reply) == ("cancelled", say("assistant", "a"))
+
+
+async def test_who_leaves_just_when_a_turn_ends_has_left(tmp_path: Path):
+    """Python 3.11's `wait_for` forgets a cancellation that comes with what it waits for."""
+    config = Config(streams=Streams(log="memory"), sessions=Settings(busy="queue"))
+    async with chatting(tmp_path, Scripted(forever), config) as made:
+        await submit(made, ask(session="a"))
+        waiting = asyncio.ensure_future(submit(made, ask(session="a")))
+        await asyncio.sleep(0.1)
+        made._sessions._freed(LOCAL.id, "a")
+        waiting.cancel()
+        await asyncio.wait([waiting], timeout=5)
+        assert waiting.cancelled()
 
 
 async def test_room_is_asked_for_again_when_a_turn_begins(tmp_path: Path):

@@ -12,12 +12,17 @@ from penstock.config.schema import Config as Settings
 from penstock.config.schema import Defaults, Functions, Paths
 from penstock.core import events as ev
 from penstock.core.cards import Personality
-from penstock.core.errors import ConfigError, EngineRefusedError, UnsupportedParameterError
+from penstock.core.errors import (
+    ConfigError,
+    EngineRefusedError,
+    ModalityError,
+    UnsupportedParameterError,
+)
 from penstock.core.events import StreamId
 from penstock.core.folding import fold
 from penstock.core.messages import ImagePart, Message, TextPart, say
 from penstock.core.principals import LOCAL
-from penstock.core.request import Request, Sampling, ToolSpec
+from penstock.core.request import ImageAsk, Request, Sampling, ToolSpec
 from penstock.gateway.functions import load_functions
 from penstock.gateway.own_code import OwnCode
 from penstock.gateway.workflows import load_scripts
@@ -31,7 +36,7 @@ async def answers(request: Request) -> AsyncIterator[Sequence[ev.Event]]:
     yield [ev.Progress(what="loading")]
     yield [ev.ReasoningDelta(part=0, text="hm"), ev.TextDelta(part=1, text="you said ")]
     yield [ev.TextDelta(part=1, text=request.messages[-1].text)]
-    yield [ev.Usage(input_tokens=5, output_tokens=2), ev.Done(reason="stop")]
+    yield [ev.Usage(input_tokens=5, output_tokens=2, reasoning_tokens=1), ev.Done(reason="stop")]
 
 
 def own(folder: Path, script: str, functions: str = "") -> OwnCode:
@@ -79,6 +84,7 @@ STOP = ev.Done(reason="stop")
          [ev.Progress(what="step", text="wait"), text("a"), text("b"), STOP]),
         ("{'type': 'error', 'data': 'no luck'}",
          [ev.Failed(code="internal_error", message="no luck")]),
+        (r"'caf\udce9\ud83d\ude00'", [text("caf\ufffd\U0001f600"), STOP]),
         ("[{'type': 'text', 'data': 'a'}, {'type': 'error', 'data': 'b'}, 'c']",
          [text("a"), ev.Failed(code="internal_error", message="b")]),
     ],
@@ -109,6 +115,15 @@ async def test_what_is_returned_whole_is_a_stream_too(
         (["{'type': 'final', 'content': None}"], [STOP]),
         (["{'type': 'error', 'content': 'no'}", "'never said'"],
          [ev.Failed(code="internal_error", message="no")]),
+        ([r"{'type': 'chunk', 'content': '\ud83d', 'thoughts': '\ud83d'}",
+          r"{'type': 'info', 'content': '\ud83d'}",
+          r"{'type': 'function_call', 'content': {'id': '\ud83d', 'name': '\ud83d',"
+          r" 'arguments': '\ud83d'}}",
+          r"{'type': 'error', 'content': '\ud83d'}"],
+         [ev.ReasoningDelta(part=0, text="\ufffd"), text("\ufffd"),
+          ev.Progress(what="step", text="\ufffd"),
+          ev.ToolCallDelta(part=2, call="\ufffd", name="\ufffd", arguments="\ufffd"),
+          ev.Failed(code="internal_error", message="\ufffd")]),
         (["{'type': 'function_call', 'content': {'id': 'c', 'name': 'f', 'arguments': {'x': 1}}}"],
          [ev.ToolCallDelta(part=2, call="c", name="f", arguments='{"x":1}'),
           ev.Done(reason="tool_calls")]),
@@ -133,19 +148,30 @@ async def test_what_is_yielded_comes_as_it_is_yielded(
         ("yield {'type': 'function_call', 'content': 'f'}", "a function_call without a name"),
         ("raise ValueError('the secret')", "failed: ValueError"),
         ("raise SystemExit('the secret')", "failed: SystemExit"),
+        ("raise GeneratorExit('the secret')", "failed: GeneratorExit"),
+        ("import asyncio; raise asyncio.CancelledError('the secret')", "failed: CancelledError"),
         ("return {'type': 'json', 'data': object()}", "internal error"),
     ],
 )
 async def test_what_cannot_be_told_fails_the_run_and_says_why(
     tmp_path: Path, body: str, why: str, caplog: pytest.LogCaptureFixture
 ):
-    (failed,) = await run(tmp_path, f"{HEAD}    {body}\n")
+    # One that is not `async` has a thread, and can't yield.
+    for head in (HEAD, HEAD[6:])[: 1 if "yield" in body else 2]:
+        caplog.clear()
+        (failed,) = await run(tmp_path, f"{head}    {body}\n")
+        assert isinstance(failed, ev.Failed)
+        assert failed.code == "internal_error"
+        assert why in failed.message
+        assert "secret" not in failed.message
+        if "secret" in body:
+            assert "the secret" in caplog.text  # who runs the server can see it
+
+
+async def test_one_that_yields_without_being_async_is_told_so(tmp_path: Path):
+    (failed,) = await run(tmp_path, f"{HEAD[6:]}    yield 'a'\n")
     assert isinstance(failed, ev.Failed)
-    assert failed.code == "internal_error"
-    assert why in failed.message
-    assert "secret" not in failed.message
-    if "secret" in body:
-        assert "the secret" in caplog.text  # who runs the server can see it
+    assert "yields without being async" in failed.message
 
 
 async def test_what_was_said_before_a_failure_stays(tmp_path: Path):
@@ -227,7 +253,7 @@ async def test_its_binding_is_the_gateways_engine(tmp_path: Path):
     reply = fold([ev.Entry(ev.Seq(n), 0, event) for n, event in enumerate(said)])
     assert reply.first.text == "you said one|hm|myou said two"
     assert reply.first.reasoning == "hm"
-    assert reply.usage == ev.Usage(input_tokens=10, output_tokens=4)
+    assert reply.usage == ev.Usage(input_tokens=10, output_tokens=4, reasoning_tokens=2)
     assert ev.Progress(what="step", text="loading") in said
 
 
@@ -245,6 +271,60 @@ async def test_what_its_binding_is_asked(tmp_path: Path):
     assert asked.messages == (say("system", "S"), say("user", "p"))
     assert asked.sampling == Sampling(temperature=0.1, stop=("X",))  # a seed is not for this engine
     assert (asked.model, asked.personality) == ("m", None)
+
+
+async def test_pictures_go_along(tmp_path: Path):
+    engine = Scripted(answers)
+    script = HEAD + (
+        "    b, items = context['binding'], context['input_data']\n"
+        "    pictures = [item for item in items if item.type == 'image']\n"
+        "    await b.generate('a', {}, multimodal_data=pictures)\n"
+        "    pictures = [{'type': 'image', 'data': 'aGk=', 'mime_type': 'image/gif'}]\n"
+        "    async for chunk in b.generate_stream('b', multimodal_data=pictures):\n"
+        "        yield chunk\n"
+    )
+    parts = own(tmp_path, script)
+    asked = ask(
+        personality="Kit", messages=(Message(role="user", parts=(ImagePart(url="data:,x"),)),)
+    )
+    async with gateway(engine, own=parts, personalities={"Kit": KIT}) as made:
+        with pytest.raises(UnsupportedParameterError):
+            await submit(made, asked)
+        engine.supports |= {"images"}
+        await read(made, await submit(made, asked))
+        assert [one.messages[0].parts for one in engine.asked] == [
+            (TextPart("a"), ImagePart(url="data:,x")),
+            (TextPart("b"), ImagePart(url="data:image/gif;base64,aGk=")),
+        ]
+        engine.supports -= {"images"}
+        said = events(await read(made, await submit(made, ask(personality="Kit"))))
+    # The client sent none: here it is the script that asks for what the engine lacks.
+    assert said[-1] == ev.Failed(
+        code="internal_error",
+        message="a script asked too much: the binding 'b0' does not support images (input_data)",
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "['a']",
+        "'a', {'temperature': 'hot'}",
+        "'a', {'system_message': 3}",
+        "'a', multimodal_data=[{'type': 'text', 'data': 'b'}]",
+        "'a', multimodal_data=[{'type': 'image', 'data': b'b'}]",
+        "'a', multimodal_data=context['input_data']",
+        "'a', multimodal_data=['aGk=']",
+    ],
+)
+async def test_what_a_script_asks_wrongly_is_no_fault_of_the_clients(
+    tmp_path: Path, arguments: str
+):
+    for method in ("await context['binding'].generate", "context['binding'].generate_stream"):
+        (failed,) = await run(tmp_path, f"{HEAD}    {method}({arguments})\n    return 'a'\n")
+        assert isinstance(failed, ev.Failed)
+        assert failed.code == "internal_error"
+        assert failed.message != "internal error"
 
 
 async def test_an_error_of_its_engine_is_told_as_it_is(tmp_path: Path):
@@ -287,6 +367,16 @@ async def test_tools_are_refused(tmp_path: Path, more: dict[str, object], param:
     assert caught.value.param == param
 
 
+async def test_pictures_are_not_what_a_script_makes(tmp_path: Path):
+    engine = Scripted(answers)
+    engine.outputs = ("text", "image")
+    parts = own(tmp_path, f"{HEAD}    return 'a'\n")
+    async with gateway(engine, own=parts, personalities={"Kit": KIT}) as made:
+        with pytest.raises(ModalityError, match="'Kit' is a script, which makes no image") as found:
+            await submit(made, ask(personality="Kit", modality="image", image=ImageAsk()))
+    assert found.value.param == "generation_type"
+
+
 # ── cancelling and loading ───────────────────────────────────────────────────────────────────────
 
 
@@ -316,6 +406,42 @@ async def test_a_cancel_stops_it_and_what_it_had_begun(tmp_path: Path):
         assert await made.cancel(StreamId(head.stream), LOCAL)
         assert engine.stopped.is_set()
         assert events(await read(made, head))[-1] == ev.Done(reason="cancelled")
+
+
+@pytest.mark.parametrize("asks", ["b.generate('a')", "read(b.generate_stream('a'))"])
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_what_tasks_of_its_own_asked_ends_with_the_run(
+    tmp_path: Path, asks: str, cancelled: bool
+):
+    async def endless(request: Request) -> AsyncIterator[Sequence[ev.Event]]:
+        while True:
+            yield [ev.TextDelta(part=1, text="x")]
+            await asyncio.sleep(0.001)
+
+    script = (
+        "import asyncio\n"
+        "async def read(chunks):\n    async for chunk in chunks:\n        pass\n"
+        f"{HEAD}    b = context['binding']\n"
+        f"    task = asyncio.ensure_future({asks})\n"
+        "    await asyncio.sleep(0.01)\n"
+        "    yield 'begun'\n"
+        f"    await asyncio.sleep({60 if cancelled else 0})\n"
+    )
+    engine = Scripted(endless)
+    async with gateway(engine, own=own(tmp_path, script), personalities={"Kit": KIT}) as made:
+        head = await submit(made, ask(personality="Kit"))
+        watch = made.watch(StreamId(head.stream), ev.BEGINNING)
+        async with asyncio.timeout(10):
+            while not any(isinstance(e.event, ev.TextDelta) for e in await watch.take()):
+                pass
+        watch.close()
+        if cancelled:
+            assert await made.cancel(StreamId(head.stream), LOCAL)
+        end = ev.Done(reason="cancelled" if cancelled else "stop")
+        assert events(await read(made, head))[-1] == end
+        async with asyncio.timeout(10):
+            await engine.stopped.wait()
+        assert len(engine.asked) == 1
 
 
 async def test_a_cancel_does_not_wait_for_a_thread(tmp_path: Path):

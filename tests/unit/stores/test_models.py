@@ -19,6 +19,7 @@ from penstock.config.schema import Config, Paths, Streams
 from penstock.core import events as ev
 from penstock.core.errors import (
     EngineError,
+    EngineProtocolError,
     EngineRefusedError,
     EngineTimeoutError,
     GatewayError,
@@ -31,6 +32,7 @@ from penstock.core.request import Fetch, Request
 from penstock.engines.llamacpp import check_file
 from penstock.stores import _pulling
 from penstock.stores._download import Patience
+from penstock.stores._folder import Folder
 from penstock.stores.models import Models
 
 CONTENT = DEMO.read_bytes()
@@ -216,6 +218,30 @@ async def test_closing_keeps_what_was_fetched(store: Models, hub: Hub):
     assert hub.ranges == [f"bytes={kept}-"]
 
 
+async def test_who_waits_for_anothers_pull_and_leaves_holds_nothing(
+    store: Models, hub: Hub, monkeypatch: pytest.MonkeyPatch
+):
+    real = Folder.try_lock
+
+    def slowly(folder: Folder, sha256: str) -> int | None:
+        time.sleep(0.1)
+        return real(folder, sha256)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(Folder, "try_lock", slowly)
+        async with aclosing(fetching(store, Request(model=NAME, task="pull"))) as batches:
+            async for batch in batches:
+                event = batch[0]
+                if isinstance(event, ev.Progress) and event.of:
+                    break  # the next thing that it does is to take the lock
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await anext(batches)
+            await asyncio.sleep(0.2)  # whoever took the lock late has it by now
+    async with asyncio.timeout(10):
+        await pull(store)
+
+
 async def test_two_who_want_the_same_fetch_it_once(tmp_path: Path, hub: Hub):
     hub.pace = 0.01
     stores = [models(tmp_path / "models") for _ in range(2)]
@@ -307,6 +333,35 @@ async def test_what_is_no_model_is_not_accepted(store: Models, hub: Hub):
     hub.files = {"README": b""}
     with pytest.raises(UnknownModelError, match="no GGUF file"):
         await pull(store)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"sha256": "../../outside"},
+        {"sha256": None},
+        {"sha256": 5},
+        {"size": "5"},
+        {"size": -1},
+        {"size": None},
+    ],
+    ids=str,
+)
+async def test_a_hub_that_makes_no_sense(
+    store: Models, hub: Hub, tmp_path: Path, told: dict[str, object]
+):
+    hub.told = told
+    with pytest.raises(EngineProtocolError, match="the hub's"):
+        await pull(store)
+    assert listed(tmp_path / "models" / "parts") == []
+    assert listed(tmp_path) == [tmp_path / "models"]
+
+
+async def test_a_token_that_is_none(store: Models, hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_sécret")
+    with pytest.raises(EngineRefusedError, match="HF_TOKEN") as caught:
+        await pull(store)
+    assert "cret" not in str(caught.value)
 
 
 async def test_an_unreachable_hub(store: Models, hub: Hub, monkeypatch: pytest.MonkeyPatch):
@@ -448,10 +503,42 @@ async def test_a_file_of_this_machine_is_taken_in(store: Models, tmp_path: Path)
     async with aclosing(store.add(path, "mine")) as batches:
         said = [event async for batch in batches for event in batch]
     assert isinstance(said[-1], ev.Done)
+    told = [one for one in said if isinstance(one, ev.Progress) and one.of]
+    assert (told[-1].text, told[-1].at) == ("copying mine.gguf", len(CONTENT))
+    assert {one.of for one in told} == {len(CONTENT)}
     path.write_bytes(b"changed afterwards")
     (model,) = await store.models()
     assert (model.name, model.digest, model.origin) == ("mine:latest", SHA, "mine.gguf")
     assert (Path(store.folder) / model.file).read_bytes() == CONTENT
+
+
+async def test_leaving_while_a_file_is_copied_leaves_nothing(
+    store: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "large.gguf"
+    path.write_bytes(CONTENT + b"\0" * 8_000_000)
+    real = _pulling._append
+
+    def slowly(fresh: Path, piece: bytes, digest: _pulling._Digest) -> None:
+        time.sleep(0.1)
+        real(fresh, piece, digest)
+
+    monkeypatch.setattr(_pulling, "_append", slowly)
+    begun = asyncio.Event()
+
+    async def take_in() -> None:
+        async with aclosing(store.add(path, "large")) as batches:
+            async for _ in batches:
+                begun.set()
+
+    work = asyncio.create_task(take_in())
+    await begun.wait()
+    await asyncio.sleep(0.05)  # within the next piece
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert files(store) == []
+    assert listed(tmp_path / "models" / "parts") == []
 
 
 async def test_a_broken_file_is_refused_by_what_is_wrong_with_it(store: Models, tmp_path: Path):
@@ -517,6 +604,13 @@ async def test_a_model_of_the_embedded_one_and_one_of_that(store: Models):
         (Fetch(source="penstock-demo", parameters={"mirostat": 1}), "parameters.mirostat"),
         (Fetch(source="penstock-demo", parameters={"top_k": "many"}), "parameters.top_k"),
         (Fetch(source="penstock-demo", parameters={"top_k": 1.5}), "parameters.top_k"),
+        (Fetch(source="penstock-demo", parameters={"top_p": 7}), "parameters.top_p"),
+        (Fetch(source="penstock-demo", parameters={"seed": 10**30}), "parameters.seed"),
+        (Fetch(source="penstock-demo", parameters={"temperature": True}), "parameters.temperature"),
+        (
+            Fetch(source="penstock-demo", parameters={"repeat_penalty": 0}),
+            "parameters.repeat_penalty",
+        ),
     ],
 )
 async def test_what_can_not_be_created(store: Models, work: Fetch, param: str):
@@ -524,6 +618,18 @@ async def test_what_can_not_be_created(store: Models, work: Fetch, param: str):
         await create(store, "x", work)
     assert caught.value.param == param
     assert "x:latest" not in [model.name for model in await store.models()]
+
+
+async def test_parameters_are_kept_as_what_they_are(tmp_path: Path):
+    work = Fetch(
+        source="penstock-demo",
+        parameters={"use_mmap": True, "num_ctx": 2048, "top_k": 5.0, "stop": ["", "x"]},
+    )
+    await create(models(tmp_path / "models"), "one", work)
+    (model,) = await models(tmp_path / "models").models()
+    kept = {"use_mmap": True, "num_ctx": 2048, "top_k": 5, "stop": ["x"]}
+    assert model.parameters == kept
+    assert model.parameters["use_mmap"] is True
 
 
 async def test_a_template_is_refused_by_name(store: Models):
@@ -659,6 +765,29 @@ async def test_what_is_in_use_elsewhere_stays(store: Models, hub: Hub):
                 assert part(store).exists()
                 hub.pace = 0.0
     assert content.read_bytes() == CONTENT
+
+
+async def test_a_folder_that_can_not_be_written_is_said_without_its_path(
+    store: Models, hub: Hub, tmp_path: Path
+):
+    await create(store, "one", Fetch(source="penstock-demo"))
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(CONTENT)
+    names = tmp_path / "models" / "locks" / "names"
+    names.unlink()
+    names.mkdir()  # no file: root, who runs tests too, may write to any that is one
+    tries = [
+        store.delete("one"),
+        store.copy("one", "two"),
+        store.has_blob(SHA),
+        create(store, "three", Fetch(source="one")),
+        pull(store),
+        added(store, mine),
+    ]
+    for attempt in tries:
+        with pytest.raises(UnavailableError, match="the model store can't be used") as caught:
+            await attempt
+        assert str(tmp_path) not in str(caught.value)
 
 
 async def test_another_process_sees_it(tmp_path: Path):

@@ -152,3 +152,29 @@ async def test_a_process_that_dies_while_we_follow(tmp_path: Path):
         assert (await log.info(StreamId("ours"))).state == "live"
     async with journal(tmp_path) as log:
         assert await read(log, "theirs") == found
+
+
+async def test_what_has_just_begun_is_found_by_the_other(tmp_path: Path):
+    """Before it is in the index, which is written behind."""
+    async with journal(tmp_path) as one, journal(tmp_path) as two:
+        begin(one, "live")
+        await one.settled(StreamId("live"))
+        assert (await two.info(StreamId("live"))).state == "live"
+        with pytest.raises(UnknownStreamError):
+            await two.info(StreamId("nobodys"))
+
+
+@pytest.mark.parametrize("by_name", [True, False], ids=["by name", "in a list"])
+async def test_what_died_before_it_was_in_the_index_is_found(tmp_path: Path, by_name: bool):
+    async with journal(tmp_path) as log:
+        with other_process(tmp_path) as process:
+            assert process.stdout is not None
+            await asyncio.to_thread(process.stdout.readline)
+            process.kill()
+            await asyncio.to_thread(process.wait)
+        if by_name:
+            info = await log.info(StreamId("theirs"))
+        else:
+            (info,) = await log.recent(None, 9)
+        assert (info.stream, info.state) == ("theirs", "interrupted")
+        assert len(await read(log, "theirs")) == 4

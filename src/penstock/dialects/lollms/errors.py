@@ -15,10 +15,19 @@ from penstock.core.errors import (
 )
 from penstock.core.ports import Answer
 from penstock.dialects._fastapi import Problem, body, problem, retry_after
-from penstock.dialects.lollms.shapes import PictureParameters
+from penstock.dialects.lollms.shapes import Parameters, PictureParameters
 
-_PARAMETERS: Final = frozenset(PictureParameters.__struct_fields__)
-"""What an engine of pictures may find wrong; lollms' clients say it within `parameters`."""
+_PARAMETERS: Final = frozenset(
+    (*Parameters.__struct_fields__, *PictureParameters.__struct_fields__)
+)
+"""What an engine may find wrong; lollms' clients say it within `parameters`."""
+_OURS: Final = {
+    "messages": "input_data",
+    "image": "input_data",
+    "mask": "input_data",
+    "model": "model_name",
+}
+"""What engines call otherwise. A place within is theirs too: one message may be several items."""
 
 _PLAIN: Final = (UnsupportedParameterError, RequestTooLargeError, WrongMediaTypeError)
 
@@ -45,7 +54,10 @@ def error_answer(error: GatewayError) -> Answer:
 
 
 def _problem(error: InvalidRequestError) -> Problem:
-    if error.param not in _PARAMETERS:
+    said = error.param or ""
+    first = said.partition(".")[0].partition("[")[0]
+    if first not in _PARAMETERS and first not in _OURS:
         return problem(error)
-    message = error.message.removeprefix(f"{error.param}: ")
-    return problem(InvalidRequestError(message, param=f"parameters.{error.param}"))
+    message = error.message.removeprefix(f"{said}: ")
+    param = _OURS.get(first) or f"parameters.{said}"
+    return problem(InvalidRequestError(message, param=param))

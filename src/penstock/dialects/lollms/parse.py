@@ -75,14 +75,14 @@ def _for_text(said: Request, data: bytes, body: shapes.Body, found: Items, accep
         own_system=asked.system_message is not None or bool(found.texts("system_prompt")),
         functions=tuple(body.functions or ()),
         plain=plain,
-        ignored=(*found.ignored, *_ignored(data, KNOWN)),
+        ignored=(*found.ignored, *_unheard(said, body), *_ignored(data, KNOWN)),
     )
 
 
 def _for_pictures(said: Request, data: bytes, body: shapes.Body, found: Items) -> Request:
     picture = painting(data, body, found, stream=said.stream)
     seed = (body.parameters or shapes.Parameters()).seed
-    ignored = (*found.ignored, *picture.ignored, *_ignored(data, PICTURES))
+    ignored = (*found.ignored, *picture.ignored, *_unheard(said, body), *_ignored(data, PICTURES))
     return replace(
         said,
         messages=picture.messages,
@@ -106,6 +106,14 @@ def _ignored(data: bytes, known: frozenset[str]) -> list[str]:
         for name, raw in named.items()
         if name not in known and _tools.given(raw)
     ]
+
+
+def _unheard(said: Request, body: shapes.Body) -> list[str]:
+    """The first version's fields where they don't count: beside today's, or with a picture."""
+    found = ["prompt"] if body.prompt and not said.legacy else []
+    if _tools.given(body.extra_data) and (body.input_data is not None or said.modality == "image"):
+        found.append("extra_data")
+    return found
 
 
 def _hint(said: Wish) -> str:

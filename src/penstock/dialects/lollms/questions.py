@@ -20,8 +20,8 @@ def question(call: Call) -> Query:
                 model=_model(asked.model_name),
                 binding=asked.binding_name or None,
                 text=asked.text,
-                add_bos=asked.add_bos,
-                add_eos=asked.add_eos,
+                add_bos=bool(asked.add_bos),
+                add_eos=bool(asked.add_eos),
             )
             return Query(operation, ask=ask)
         case "detokenize":
@@ -34,11 +34,12 @@ def question(call: Call) -> Query:
             return Query(operation, ask=ask)
         case "model_details":
             binding = call.path["binding"]
-            return Query(operation, binding, ModelAsk(call.query.get("model_name", ""), binding))
+            model = _model(call.query.get("model_name"))
+            return Query(operation, binding, ModelAsk(model, binding))
         case _:
             form = ACTIVE if call.route.path.endswith("/list_active_bindings") else ""
             return Query(operation, call.path.get("binding", ""), form=form)
 
 
 def _model(name: str | None) -> str:
-    return "" if name in (None, "default") else name
+    return "" if name is None or name == "default" else name

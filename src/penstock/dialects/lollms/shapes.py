@@ -105,8 +105,8 @@ class TokenizeBody(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     binding_name: str | None = None
     model_name: str | None = None
-    add_bos: bool = False
-    add_eos: bool = False
+    add_bos: bool | None = None
+    add_eos: bool | None = None
 
 
 class DetokenizeBody(msgspec.Struct, frozen=True, kw_only=True):

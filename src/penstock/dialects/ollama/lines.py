@@ -153,14 +153,26 @@ def _called(n: int, call: ToolCall) -> Called:
     return Called(call.id, Function(n, call.name, found))
 
 
+class _Told(Token, frozen=True):
+    top_logprobs: tuple[Token, ...] | None = None
+
+
 def scored(arrays: Iterable[Raw], most: int) -> tuple[Scored, ...] | UnsetType:
     """OpenAI's arrays of tokens as Ollama's, each with at most `most` of the likeliest."""
     found = [
-        msgspec.structs.replace(score, top_logprobs=score.top_logprobs[:most])
+        Scored(one.token, one.logprob, one.bytes, (one.top_logprobs or ())[:most])
         for array in arrays
-        for score in json.decode(bytes(array), list[Scored], InternalError)
+        for one in _told(array)
     ]
     return tuple(found) if found else UNSET
+
+
+def _told(array: Raw) -> list[_Told]:
+    """None of what an upstream said that is no such array: the text counts."""
+    try:
+        return json.decode(bytes(array), list[_Told], InternalError)
+    except InternalError:
+        return []
 
 
 def generated(request: Request, reply: Reply, text: str) -> Generated:

@@ -39,7 +39,7 @@ def generate(data: bytes) -> Request | Query:
         if getattr(body, name):
             _refuse_beside(name, body)
     if body.template:
-        raise _unsupported("template", "a model's own template is always used; create a model")
+        raise _unsupported("template", "a model's own is always used; raw takes a prompt as it is")
     parts: tuple[Part, ...] = (*images, TextPart(body.prompt or ""))
     messages: tuple[Message, ...] = (Message(role="user", parts=parts),)
     if body.system:
@@ -68,7 +68,7 @@ def _loading(body: shapes.Common, form: str) -> Query:
     _checked(body.options or {})
     if body.keep_alive is not None and _NO_TIME.fullmatch(str(body.keep_alive)):
         return Query("unload_model", body.model, form=form)
-    ignored = () if body.keep_alive is None else ("keep_alive",)
+    ignored = () if body.keep_alive in (None, "") else ("keep_alive",)
     return Query("load_model", body.model, form=form, ignored=ignored)
 
 
@@ -87,7 +87,7 @@ def _request(body: shapes.Common, messages: tuple[Message, ...], form: str) -> R
             sampling, logprobs=True, top_logprobs=body.top_logprobs or None
         )
     effort, hint = _effort(body.think)
-    hints = [name for name in shapes.HINTED if getattr(body, name, None) is not None]
+    hints = [name for name in shapes.HINTED if getattr(body, name, None) not in (None, "")]
     return Request(
         model=body.model,
         messages=messages,
@@ -157,8 +157,14 @@ def _checked(options: dict[str, Raw]) -> shapes.Options:
         if value not in idle:
             raise _unsupported(f"options.{name}", "no engine here samples that way")
     known = {name: raw for name, raw in given.items() if name in shapes.Options.__struct_fields__}
-    plain = {n: json.decode(bytes(raw), object, InvalidRequestError) for n, raw in known.items()}
+    plain = {name: _plain(raw) for name, raw in known.items()}
     return json.convert(plain, shapes.Options, InvalidRequestError, "options")
+
+
+def _plain(raw: Raw) -> object:
+    """A value; `20.0` is 20, as Ollama has it: JSON does not tell them apart."""
+    value = json.decode(bytes(raw), object, InvalidRequestError)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _messages(said: Sequence[shapes.Said]) -> tuple[Message, ...]:
@@ -210,7 +216,7 @@ def _answered(said: shapes.Said, waiting: list[ToolCall], n: int) -> str:
     for known in (
         lambda call: call.id == said.tool_call_id,
         lambda call: call.name == said.tool_name,
-        lambda _: said.tool_call_id is None,
+        lambda _: not said.tool_call_id,
     ):
         for call in waiting:
             if known(call):

@@ -53,6 +53,13 @@ def _name(data: bytes) -> str:
     return _required(body.model or body.name)
 
 
+def _show(data: bytes) -> Query:
+    """`verbose` asks for the tokenizer's lists, which nobody here has read."""
+    body = json.decode(data, shapes.Named, InvalidRequestError)
+    ignored = ("verbose",) if body.verbose else ()
+    return Query("model_details", _required(body.model or body.name), ignored=ignored)
+
+
 def _required(name: str | None) -> str:
     if not name:
         raise InvalidRequestError("model is required", param="model")
@@ -83,7 +90,7 @@ def _embeddings(data: bytes) -> Query:
 
 def _hints(body: shapes.Embed | shapes.Embeddings) -> tuple[str, ...]:
     said = {"options": body.options, "keep_alive": body.keep_alive}
-    return tuple(name for name, value in said.items() if value is not None)
+    return tuple(name for name, value in said.items() if value not in (None, ""))
 
 
 def _pull(data: bytes) -> Request:
@@ -104,7 +111,7 @@ def _create(data: bytes) -> Request:
         if getattr(body, name):
             raise UnsupportedParameterError(
                 f"{name}: not supported; a model is made of a GGUF file or another model, with "
-                "system, template, license and parameters",
+                "system, license and parameters",
                 param=name,
             )
     if not body.source and not body.files:
@@ -144,7 +151,7 @@ _BODIES: Final[Mapping[str, Callable[[bytes], Request | Query]]] = {
     "/api/create": _create,
     "/api/embed": _embed,
     "/api/embeddings": _embeddings,
-    "/api/show": lambda data: Query("model_details", _name(data)),
+    "/api/show": _show,
     "/api/delete": lambda data: Query("delete_model", _name(data)),
     "/api/copy": _copy,
     "/api/push": _push,

@@ -11,18 +11,22 @@ from penstock.wire import json
 Text = Annotated[str, Meta(min_length=1)]
 
 
+_MOST: Final = 2**31 - 1
+"""Ollama's options are handed to llama.cpp, whose numbers have 32 bits."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """`options`, as far as they are honoured."""
 
-    num_predict: int | None = None
+    num_predict: Annotated[int, Meta(ge=-_MOST, le=_MOST)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
-    top_k: Annotated[int, Meta(ge=0)] | None = None
+    top_k: Annotated[int, Meta(ge=0, le=_MOST)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stop: str | list[str] | None = None
     repeat_penalty: Annotated[float, Meta(gt=0)] | None = None
-    repeat_last_n: Annotated[int, Meta(ge=-1)] | None = None
+    repeat_last_n: Annotated[int, Meta(ge=-1, le=_MOST)] | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
 
@@ -177,7 +181,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True, rename={"source": "from"
     template: str | None = None
     license: str | tuple[str, ...] | None = None
     system: str | None = None
-    parameters: dict[str, float | int | str | list[str] | None] | None = None
+    parameters: dict[str, bool | float | int | str | list[str] | None] | None = None
     messages: tuple[Said, ...] | None = None
     quantize: str | None = None
     quantization: str | None = None

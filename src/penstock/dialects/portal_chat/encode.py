@@ -45,8 +45,9 @@ class Encoder:
             case ev.Done(reason=reason):
                 calls = () if reason == "cancelled" else self._calls.reply().first.tool_calls
                 return [*self._called(calls), Frame(b'{"done": true' + self._end)]
-            case ev.Failed(message=message):
-                return (Frame(b'{"error": ' + shortened(message) + b"}"),)
+            case ev.Failed(message=message, code=code):
+                # The portal's page takes an empty error for none, and would wait for ever.
+                return (Frame(b'{"error": ' + shortened(message or code) + b"}"),)
             case _:
                 pass
         return ()

@@ -28,8 +28,8 @@ _SENTENCES: Final[dict[str, str]] = {
     InternalError.code: "Internal server error",
 }
 """Code of ours → what the original says."""
-
-
+_OF_A_BODY: Final = ("not valid JSON", "Expected `object`")
+"""How `wire.json` begins what it says of a body as a whole."""
 _PLAIN: Final = (UnsupportedParameterError, RequestTooLargeError, WrongMediaTypeError)
 
 
@@ -54,6 +54,6 @@ def error_answer(error: GatewayError) -> Answer:
 
 
 def _is_malformed(error: GatewayError) -> bool:
-    if not isinstance(error, InvalidRequestError) or isinstance(error, _PLAIN):
+    if not isinstance(error, InvalidRequestError) or isinstance(error, _PLAIN) or error.ran:
         return False
-    return error.param is not None or error.message.startswith("not valid JSON")
+    return error.param is not None or error.message.startswith(_OF_A_BODY)

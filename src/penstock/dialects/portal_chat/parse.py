@@ -15,7 +15,9 @@ from penstock.wire import json
 MOST_ID_BYTES: Final = 256
 """A session's id stands in every event, and an event stays within one TCP segment."""
 _OURS: Final = frozenset({"history", "stream"})
-"""Ids whose address would be that of another route."""
+"""Ids whose address would be that of another route. So would be that of one that ends with
+`/history`; and doubled slashes collapse, so `/a` would be told of, and deleted, as `a`.
+"""
 
 
 def parse(call: Call) -> Request | Query:
@@ -65,9 +67,10 @@ def check_id(session: str) -> None:
         raise InvalidRequestError(
             f"session_id: longer than {MOST_ID_BYTES - 2} bytes as ASCII JSON", param="session_id"
         )
-    if session in _OURS:
+    if session in _OURS or session.startswith("/") or session.endswith("/history"):
         raise InvalidRequestError(
-            f"session_id: {session!r} is the address of another route", param="session_id"
+            f"session_id: {session!r} would have the address of something else",
+            param="session_id",
         )
 
 

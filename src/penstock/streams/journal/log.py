@@ -27,6 +27,7 @@ from penstock.streams.journal._endings import adopted, closing
 from penstock.streams.journal._indexing import Indexing
 from penstock.streams.journal._live import Live, info_of
 from penstock.streams.journal._naming import named_by, named_by_head
+from penstock.streams.journal._others import Others
 from penstock.streams.journal._records import BATCH, HEAD, NAMES, STATES, pack
 from penstock.streams.journal._retaining import Retaining
 from penstock.streams.journal._segment import Handed
@@ -80,6 +81,7 @@ class Log:
         self._appender.on_roll = self._retaining.after_roll
         self._keeping: set[str] = set()
         self._adopting = asyncio.Lock()
+        self._others = Others(self._archive, self._appender.writer, self._adopt)
         self._closed = False
 
     async def open(self) -> None:
@@ -246,6 +248,7 @@ class Log:
 
     async def recent(self, owner: str | None, limit: int) -> Sequence[StreamInfo]:
         """See the port."""
+        await self._others.have_left()
         # One that has ended may leave memory for the index while the index is asked.
         before = [live for live in self._live.values() if live.head_logged]
         lines = {line.stream: line for line in await self._archive.recent(owner, limit)}
@@ -256,7 +259,8 @@ class Log:
         return newest[:limit]
 
     async def _look(self, stream: StreamId) -> Live | StreamRow:
-        for _ in range(3):
+        asked_others = False
+        for _ in range(4):
             live = self._live.get(stream)
             if live is not None:
                 return live
@@ -265,7 +269,10 @@ class Log:
                 # It may have left memory for the index while the index was asked.
                 if stream in self._live:
                     continue
-                break
+                if asked_others or not await self._others.may_know():
+                    break
+                asked_others = True
+                continue
             if row.info.state != "live":
                 return row
             if row.writer != self._appender.writer:

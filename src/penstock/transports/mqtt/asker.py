@@ -94,7 +94,8 @@ class Asker:
         last, silent = 0, 0.0
         while True:
             try:
-                payload = await asyncio.wait_for(self._came.get(), _ASK_AGAIN_SECONDS)
+                async with asyncio.timeout(_ASK_AGAIN_SECONDS):
+                    payload = await self._came.get()
             except TimeoutError:
                 silent += _ASK_AGAIN_SECONDS
                 if silent >= within:

@@ -63,10 +63,11 @@ class Client(aiomqtt.Client):
             raise aiomqtt.MqttCodeError(info.rc, "could not publish")
         if info.is_published():
             return 0
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._answers[info.mid] = answer
         try:
-            return await asyncio.wait_for(answer, self.timeout)
+            async with asyncio.timeout(self.timeout):
+                return await answer
         except TimeoutError:
             raise aiomqtt.MqttError("not acknowledged in time") from None
         finally:
