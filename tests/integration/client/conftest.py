@@ -18,6 +18,11 @@ path = "{folder}"
 interval_ms = {interval}
 batch = 3
 
+[bindings.paced]
+engine = "replay"
+path = "{folder}"
+interval_ms = 5
+
 [bindings.stuck]
 engine = "replay"
 path = "{folder}"

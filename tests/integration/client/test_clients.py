@@ -66,7 +66,7 @@ async def test_a_stream_as_text_as_events_and_as_a_whole(face: Face, client: Any
 
 
 async def test_metrics_are_of_this_stream(face: Face, client: Any):
-    async with face.within(client.stream("Go", model="played/long")) as stream:
+    async with face.within(client.stream("Go", model="paced/long")) as stream:
         assert stream.metrics.first_token is None
         await face.every(stream.text())
     metrics = stream.metrics
