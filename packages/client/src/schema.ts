@@ -614,10 +614,10 @@ export interface OpenAiImageAddress {
   detail?: "auto" | "high" | "low" | "original" | null;
 }
 
-/** `arguments` is JSON text. */
+/** `arguments` is JSON text; nothing at all, where a function takes none. */
 export interface OpenAiCalledFunction {
   name: string;
-  arguments?: string;
+  arguments?: string | null;
 }
 
 /** A tool, named again. Only `function` is known. */
