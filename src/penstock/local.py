@@ -54,7 +54,9 @@ def open(  # noqa: A001
     made is gone when the block is left. Raises `ConfigError` for what is no engine or no setting
     of it; entering raises what keeps the engine from starting.
     """
-    engine, _, rest = what.partition(":")
+    if not isinstance(timeouts, Timeouts | None):
+        raise ConfigError("timeouts must be penstock.Timeouts(…)", param="timeouts")
+    engine, _, rest = str(what).partition(":")
     if engine not in registry.names("engines"):
         known = ", ".join(sorted(registry.names("engines")))
         raise ConfigError(f"no engine named {engine!r}; say ENGINE:PATH with one of {known}")

@@ -158,6 +158,11 @@ def test_an_index_of_another_version_is_found_and_made_anew(
             "bindings.x.url: must begin with http",
         ),
         (
+            "[bindings.x]\nengine = 'openai'\nurl = 'http://h/v1?token=4711'\n",
+            "bindings",
+            "bindings.x.url: must end with its path",
+        ),
+        (
             "[bindings.x]\nengine = 'openai'\nkey = '\u201ck\u201d'\n",
             "bindings",
             "bindings.x.key: holds",

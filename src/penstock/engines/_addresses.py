@@ -10,6 +10,9 @@ def parts_of(url: str) -> SplitResult:
     """The pieces of an address that can be called. Raises `ConfigError`, which shows none of it."""
     if not url.isprintable() or " " in url:
         raise ConfigError("must hold no spaces and no control characters", param="url")
+    if "?" in url or "#" in url:
+        # What is asked of a server has its path added to this.
+        raise ConfigError("must end with its path: no ? and no #", param="url")
     try:
         found = urlsplit(url)
         if found.scheme in ("http", "https") and found.hostname and found.port != 0:

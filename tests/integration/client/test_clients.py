@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PIL import Image as Pillow
@@ -514,6 +514,8 @@ async def test_an_engine_of_this_process(face: Face):
 async def test_an_engine_that_is_none(face: Face, tmp_path: Path):
     with pytest.raises(errors.ConfigError, match="no engine named 'steam'"):
         penstock.open("steam:x")
+    with pytest.raises(errors.ConfigError, match="timeouts must be"):
+        penstock.open("llamacpp:", timeouts=cast("Any", 4))
     with pytest.raises(errors.ConfigError, match="colour"):
         async with face.within(penstock.open("llamacpp:", colour="red")):
             pass
