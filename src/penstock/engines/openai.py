@@ -1,6 +1,7 @@
 """Any server that speaks OpenAI's chat completions: clouds, LLMaaS, vLLM, llama-server."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from time import monotonic
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -13,6 +14,7 @@ from penstock.core.errors import (
     BindingDownError,
     EngineProtocolError,
     GatewayError,
+    InvalidRequestError,
 )
 from penstock.core.events import Event
 from penstock.core.ports import Timeouts
@@ -31,6 +33,7 @@ Extra = Literal["top_k", "min_p", "repeat_penalty", "repetition_penalty", "repea
 
 _CARDS_SECONDS: Final = 30.0
 _DONE: Final = b"[DONE]"
+_EFFORT_FIELDS: Final = ("reasoning_effort", "chat_template_kwargs", "enable_thinking")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,6 +142,7 @@ class Engine:
         own = {"suffix"} if official else set[str]()
         self._supports = SUPPORTS | own | frozenset(map(_ours, config.extra_parameters))
         self._cards: tuple[float, Sequence[ModelCard]] | None = None
+        self._unthinking: set[str] = set()
 
     @property
     def supports(self) -> frozenset[str]:
@@ -151,12 +155,9 @@ class Engine:
 
     async def stream(self, request: Request) -> AsyncIterator[Sequence[Event]]:
         """Runs `request`; see `core.ports.Engine`."""
-        config, upstream = self._config, self._upstream
-        think_tags = config.think_tags and not request.raw
-        chunks = Chunks(request.choices, think_tags=think_tags, mask=upstream.masked)
-        sent = json.encode(self._raw(request) if request.raw else self._body(request))
-        path = "completions" if request.raw else "chat/completions"
-        async with upstream.post(path, sent, "text/event-stream") as reply:
+        think_tags = self._config.think_tags and not request.raw
+        chunks = Chunks(request.choices, think_tags=think_tags, mask=self._upstream.masked)
+        async with (self._hinted if request.effort_hint else self._posted)(request) as reply:
             if "html" in reply.media_type:
                 raise EngineProtocolError("the upstream answered with a web page, is `url` right?")
             yield ()
@@ -180,6 +181,29 @@ class Engine:
                         raise
                     data = b""
             yield _heard(events.end(), chunks) + chunks.end()
+
+    def _posted(self, request: Request) -> AbstractAsyncContextManager[Reply]:
+        sent = json.encode(self._raw(request) if request.raw else self._body(request))
+        path = "completions" if request.raw else "chat/completions"
+        return self._upstream.post(path, sent, "text/event-stream")
+
+    @asynccontextmanager
+    async def _hinted(self, request: Request) -> AsyncIterator[Reply]:
+        """Asked again without the effort, which is only a hint, by a model that refuses the field:
+        those of clouds do that think about nothing.
+        """
+        unhinted = replace(request, effort=None, effort_hint="")
+        model = self._named(request.model)
+        async with AsyncExitStack() as stack:
+            try:
+                first = unhinted if model in self._unthinking else request
+                reply = await stack.enter_async_context(self._posted(first))
+            except InvalidRequestError as error:
+                if not any(name in f"{error.param} {error.message}" for name in _EFFORT_FIELDS):
+                    raise
+                self._unthinking.add(model)
+                reply = await stack.enter_async_context(self._posted(unhinted))
+            yield reply
 
     async def models(self) -> Sequence[ModelCard]:
         """What `/models` lists, asked anew after half a minute. Raises `BindingDownError`."""

@@ -16,6 +16,7 @@ from penstock.core.errors import (
     EngineRefusedError,
     EngineTimeoutError,
     GatewayError,
+    InvalidRequestError,
     ModalityError,
     OverloadedError,
     UnknownModelError,
@@ -680,3 +681,40 @@ def test_a_suffix_only_where_it_is_not_dropped() -> None:
     assert "suffix" not in Engine(Config(url=url), QUICK).supports
     assert "suffix" in Engine(Config(url=url, extra_parameters=("suffix",)), QUICK).supports
     assert "suffix" in Engine(Config(), QUICK).supports
+
+
+def thoughtless(said: str) -> Script:
+    """A model that knows no effort, as a cloud's that thinks about nothing."""
+
+    async def script(connection: Connection) -> None:
+        if b"reasoning_effort" in connection.body:
+            body = json.encode({"error": {"message": said, "param": None}})
+            await connection.answer("400 Bad Request", (), body)
+        else:
+            await connection.answer(headers=SSE)
+            await connection.send(A + STOP + END)
+
+    return script
+
+
+async def test_a_hint_that_a_model_refuses_breaks_no_request() -> None:
+    hinted = msgspec.structs.replace(REQUEST, effort="none", effort_hint="enable_thinking")
+    async with scripted(thoughtless("Unrecognized argument: reasoning_effort")) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        for _ in range(2):
+            assert said(await play(engine, hinted)) == ANSWER
+        asked = [b"reasoning_effort" in one.body for one in upstream.connections]
+        assert asked == [True, False, False]  # It is told only once.
+        with pytest.raises(InvalidRequestError, match="reasoning_effort"):
+            await play(engine, msgspec.structs.replace(hinted, effort_hint=""))
+        await engine.aclose()
+
+
+async def test_what_else_is_wrong_with_a_hinted_request_is_told() -> None:
+    hinted = msgspec.structs.replace(REQUEST, effort="none", effort_hint="enable_thinking")
+    async with scripted(thoughtless("the prompt is too long")) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        with pytest.raises(InvalidRequestError, match="too long"):
+            await play(engine, hinted)
+        assert len(upstream.connections) == 1
+        await engine.aclose()
