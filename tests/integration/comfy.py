@@ -60,6 +60,8 @@ class Comfy:
     uploads: dict[str, bytes] = field(default_factory=dict)
     asked: list[tuple[str, Json]] = field(default_factory=list)
     interrupts: int = 0
+    queue_asked: int = 0
+    """How many times the queue was asked for."""
     metadata: set[str] = field(default_factory=set)
     lost_views: int = 0
     """How many times a picture breaks off before it comes."""
@@ -191,6 +193,7 @@ class Comfy:
         return web.json_response(answer)
 
     async def _queue(self, _request: web.Request) -> web.Response:
+        self.queue_asked += 1
         # A heap's list is in no particular order but for its first.
         return web.json_response(
             {"queue_running": self.running, "queue_pending": self.pending[:1] + self.pending[:0:-1]}

@@ -77,8 +77,17 @@ def ask(seed: int | None = 7, **image: object) -> Request:
     )
 
 
-async def paint(engine: comfyui.Engine, request: Request, album: Book | None = None) -> list[Event]:
-    return [e for batch in [b async for b in engine.paint(request, album or Book())] for e in batch]
+async def paint(
+    engine: comfyui.Engine,
+    request: Request,
+    album: Book | None = None,
+    heard: list[Event] | None = None,
+) -> list[Event]:
+    """What comes; it is put into `heard` as it does."""
+    heard = [] if heard is None else heard
+    async for batch in engine.paint(request, album or Book()):
+        heard += batch
+    return heard
 
 
 def steps(events: Sequence[Event]) -> list[tuple[int, int]]:
@@ -272,14 +281,20 @@ async def test_out_of_memory_is_said_and_the_next_run_works(comfy: Comfy, engine
 
 
 async def test_a_lost_connection_is_made_anew(comfy: Comfy, engine: comfyui.Engine):
+    events: list[Event] = []
+
     async def cut(step: int) -> None:
         if step == 2:
+            while not steps(events):
+                await asyncio.sleep(0.01)
+            before = comfy.queue_asked
             await comfy.cut()
-            while not comfy.sockets:
+            # The run is looked for. If it ended before, its last steps would not be heard of.
+            while comfy.queue_asked == before:
                 await asyncio.sleep(0.01)
 
     comfy.gate = cut
-    events = await paint(engine, ask())
+    await paint(engine, ask(), heard=events)
     assert steps(events)[0] == (1, 3)
     assert steps(events)[-1] == (3, 3)
     assert events[-1] == Done(reason="stop")
@@ -289,7 +304,11 @@ async def test_a_lost_connection_is_made_anew(comfy: Comfy, engine: comfyui.Engi
 async def test_what_ended_while_the_connection_was_lost_is_in_the_history(
     comfy: Comfy, engine: comfyui.Engine
 ):
+    events: list[Event] = []
+
     async def deafen(step: int) -> None:
+        while step == 2 and not steps(events):
+            await asyncio.sleep(0.01)
         if step == 2:
             comfy.messages = False
         if step == 3:
@@ -297,7 +316,7 @@ async def test_what_ended_while_the_connection_was_lost_is_in_the_history(
             loop.call_later(0.3, lambda: loop.create_task(comfy.cut()))
 
     comfy.gate = deafen
-    events = await paint(engine, ask())
+    await paint(engine, ask(), heard=events)
     assert steps(events) == [(1, 3)]
     assert [e.seed for e in events if isinstance(e, Image)] == [7]
     assert events[-1] == Done(reason="stop")
