@@ -60,6 +60,14 @@ def all_of(client: httpx.Client, verb: str, path: str, **more: object) -> tuple[
     return stream, received
 
 
+def the_end(ids: list[str], blocks: list[bytes]) -> bytes:
+    """The frames of the last event."""
+    last = ids[-1].partition(".")[0]
+    return b"".join(
+        block + b"\n\n" for name, block in zip(ids, blocks, strict=True) if name.startswith(last)
+    )
+
+
 @pytest.mark.parametrize("path", sorted(ASKED))
 def test_in_a_dialect(server: Serving, path: str):
     with httpx.Client(base_url=server.url, timeout=30) as client:
@@ -76,6 +84,8 @@ def test_in_a_dialect(server: Serving, path: str):
             again, rest = all_of(client, "POST", path, headers={"Last-Event-ID": ids[n]})
             assert again == stream
             assert rest == b"".join(block + b"\n\n" for block in blocks[n + 1 :])
+        past = {"Last-Event-ID": f"{stream}@999999.0"}  # as after a power failure
+        assert all_of(client, "POST", path, headers=past) == (stream, the_end(ids, blocks))
 
 
 def test_in_the_native_protocol(server: Serving):
@@ -90,6 +100,30 @@ def test_in_the_native_protocol(server: Serving):
         for seq in range(len(blocks) + 1):
             _, rest = all_of(client, "GET", f"/v1/streams/{stream}", params={"after": seq})
             assert rest == b"".join(block + b"\n\n" for block in blocks[seq:])
+
+
+@pytest.mark.parametrize("dialect", ["lollms", "openai_chat", "openai_completions", "portal_chat"])
+def test_as_another_dialect_tells_it_to_its_end(server: Serving, dialect: str):
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        stream, _ = all_of(
+            client, "POST", "/api/llm/chat/stream", json=ASKED["/api/llm/chat/stream"]
+        )
+        path = f"/v1/streams/{stream}/as/{dialect}"
+        _, whole = all_of(client, "GET", path, params={"after": 0})
+        blocks = whole.split(b"\n\n")[:-1]
+        ids = [block.split(b"\n")[0].removeprefix(b"id: ").decode() for block in blocks]
+        assert len(ids) >= 200
+        for n in [*range(0, len(ids), 41), len(ids) - 2]:
+            _, rest = all_of(client, "GET", path, headers={"Last-Event-ID": ids[n]})
+            assert rest == b"".join(block + b"\n\n" for block in blocks[n + 1 :])
+        # An `EventSource` comes back after the end too, until it is told that there is nothing.
+        end = client.get(path, headers={"Last-Event-ID": ids[-1]})
+        assert (end.status_code, end.content) == (204, b"")
+        assert end.headers["content-type"].startswith("text/event-stream")
+        # It has more than there is, as after a power failure: how it ended, then nothing.
+        past = {"Last-Event-ID": f"{stream}@999999.0"}
+        _, told = all_of(client, "GET", path, headers=past)
+        assert told == the_end(ids, blocks)
 
 
 def test_after_a_restart_it_is_rendered_as_before(tmp_path: Path):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from penstock.core.errors import InvalidRequestError
-from penstock.core.events import Entry
+from penstock.core.events import TERMINAL, Entry
 from penstock.core.ports import Encoder, Frame
 
 
@@ -49,11 +49,14 @@ def render(encoder: Encoder, entries: Iterable[Entry]) -> list[Frame]:
 def render_after(
     encoder: Encoder, entries: Sequence[Entry], after: Cursor
 ) -> list[tuple[Cursor, Frame]]:
-    """The frames of a batch later than `after`, with their cursors."""
+    """The frames of a batch later than `after`, with their cursors. To a reader that has more than
+    the log was left with when the power failed, the end is told all the same, and nothing else.
+    """
     found: list[tuple[Cursor, Frame]] = []
     for entry in entries:
+        past = entry.seq < after.seq and isinstance(entry.event, TERMINAL)
         for n, frame in enumerate(encoder.feed(entry)):
             cursor = Cursor(entry.seq, n)
-            if cursor > after:
+            if past or cursor > after:
                 found.append((cursor, frame))
     return found

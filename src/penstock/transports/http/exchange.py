@@ -16,18 +16,20 @@ from penstock.core.queries import Query
 from penstock.core.request import Request
 from penstock.gateway.admission import COUNTED, check_dialect
 from penstock.gateway.gateway import Gateway
-from penstock.gateway.rendering import BEGIN, Cursor, parse_event_id
+from penstock.gateway.rendering import BEGIN, Cursor, parse_event_id, render_after
 from penstock.gateway.watching import Watch
 from penstock.transports.http.origins import check_media_type
 from penstock.transports.http.pictures import Gallery
 from penstock.transports.http.protocol import AbortedResponseError
 from penstock.transports.http.streaming import (
+    SLICE,
     Framer,
     Heartbeat,
     Source,
     stream_reply,
 )
 from penstock.transports.http.visits import Visit
+from penstock.wire import sse
 
 _POLICIES: Final = get_args(OnDisconnect)
 _NOBODY: Final = Principal(id="")
@@ -152,9 +154,16 @@ class Exchange:
             await self._stream(visit, watch, head, after, None)
 
     async def render(
-        self, visit: Visit, head: Head, after: Cursor | None, *, streamed: bool
+        self,
+        visit: Visit,
+        head: Head,
+        after: Cursor | None,
+        *,
+        streamed: bool,
+        at_rest: bool = False,
     ) -> None:
-        """A stream of whatever dialect, in this one: after `after`, or whole.
+        """A stream of whatever dialect, in this one: after `after`, or whole. With `at_rest` it has
+        ended, and its reader has come back: where nothing is left the status is 204.
 
         Raises what it ended with, when it failed before anything was said or is asked for whole.
         """
@@ -164,10 +173,26 @@ class Exchange:
         head = msgspec.structs.replace(head, request=request)
         with self._gateway.watch(StreamId(head.stream), BEGINNING) as watch:
             _name_stream(visit, head)
-            if streamed:
+            if at_rest and streamed and await self._nothing_left(head, after):
+                await visit.start(204, [(b"content-type", sse.CONTENT_TYPE.encode())])
+                await visit.finish(b"")
+            elif streamed:
                 await self._stream(visit, watch, head, after, None)
             else:
                 await self._whole(visit, watch, head)
+
+    async def _nothing_left(self, head: Head, after: Cursor | None) -> bool:
+        """Whether a reader of an ended stream that has it up to `after` would be told nothing."""
+        if after is None or self._dialect.opening(head.request).framing != "sse":
+            return False
+        encoder = self._dialect.encoder(head.request)
+        with self._gateway.watch(StreamId(head.stream), BEGINNING) as watch:
+            while entries := await watch.take():
+                for begin in range(0, len(entries), SLICE):
+                    if render_after(encoder, entries[begin : begin + SLICE], after):
+                        return False
+                    await asyncio.sleep(0)
+        return True
 
     async def refuse(self, visit: Visit, error: GatewayError) -> None:
         """Answers with an error in this dialect's shape."""

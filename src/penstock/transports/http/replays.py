@@ -41,6 +41,7 @@ class Replays:
         described = Described(
             path={"dialect": Literal[tuple(sorted(self._exchanges))]},
             query={"after": After, "stream": Streamed},
+            also={204: None},
         )
         return [OwnedRoute("GET", path, OURS, self._render, summary, described=described)]
 
@@ -59,8 +60,12 @@ class Replays:
         if visit.method == "HEAD":
             await visit.answer(Answer(200, b""))
             return
+        at_rest = False
+        if after is not None and visit.headers.get("last-event-id"):
+            info = await self._gateway.info(StreamId(stream), principal)
+            at_rest = info.state != "live" and after.seq >= info.events
         try:
-            await exchange.render(visit, head, after, streamed=streamed)
+            await exchange.render(visit, head, after, streamed=streamed, at_rest=at_rest)
         except GatewayError as error:
             await exchange.refuse(visit, error)
 

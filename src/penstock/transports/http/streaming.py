@@ -25,7 +25,7 @@ Fill = Callable[[bytes, Sequence[Shown]], bytes]
 Flow = Callable[[Callable[[Sequence[Entry]], bool]], Awaitable[None]]
 
 _QUIET: Final = frozenset({Start, Progress})
-_SLICE: Final = 512
+SLICE: Final = 512
 """Most entries rendered at a time: bounds the memory of a slow reader and the others' wait."""
 _CHUNK: Final = 16
 """Bytes at most that chunked coding puts around a short write, the end of the body included."""
@@ -237,7 +237,7 @@ class Pump:
         most = self._most
         push = self._push
         while entries:
-            if len(entries) > _SLICE:
+            if len(entries) > SLICE:
                 entries = await self._in_slices(entries)
             last = entries[-1].event
             data = frame(entries)
@@ -269,7 +269,7 @@ class Pump:
 
     def _at_once(self, entries: Sequence[Entry]) -> bool:
         """Writes a batch; false when the rest must wait: for the client, or for an end."""
-        if type(entries[-1].event) in TERMINAL or len(entries) > _SLICE:
+        if type(entries[-1].event) in TERMINAL or len(entries) > SLICE:
             self._left = entries
             return False
         data = self._frame(entries)
@@ -282,9 +282,9 @@ class Pump:
 
     async def _in_slices(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Writes all but the last slice."""
-        last = (len(entries) - 1) // _SLICE * _SLICE
-        for begin in range(0, last, _SLICE):
-            data = self._frame(entries[begin : begin + _SLICE])
+        last = (len(entries) - 1) // SLICE * SLICE
+        for begin in range(0, last, SLICE):
+            data = self._frame(entries[begin : begin + SLICE])
             if self._most and len(data) > self._most:
                 data = await self._all_but_the_last(data)
             await self._visit.write(data)
