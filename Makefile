@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.*
 
-.PHONY: help setup setup-images run run-images check test test-images soak vectors docs bench bench-peers bench-parts lock clean
+.PHONY: help setup setup-images run run-images check test test-images soak shake vectors docs bench bench-peers bench-parts lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,9 @@ test-images: .venv/.test setup-images  ## the tests that draw with torch
 
 soak: .venv/.test $(CLIENTS)  ## the long runs
 	@$(BIN)/python -m pytest -m soak --timeout 3600
+
+shake: .venv/.test $(CLIENTS)  ## the suite on event loops that stall now and then: finds tests that race
+	@$(BIN)/python -m pytest -p tests.shaken $(SIDE_BY_SIDE) 5 -m "not soak and not images"
 
 vectors: .venv/.test  ## write golden vectors anew; the diff is the review
 	@$(BIN)/python -m penstock.testing.vectors
