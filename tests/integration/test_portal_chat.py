@@ -33,16 +33,20 @@ KEYS = '[security]\nallowed_api_keys = ["key-of-anna", "key-of-bert"]\n'
 
 
 def tape(folder: Path, *, pieces: int = 400, interval_ms: float = 5, more: str = "") -> str:
-    """A configuration whose model takes its time: `pieces` pieces of text."""
-    folder.mkdir(exist_ok=True, parents=True)
-    path = folder / "tape.jsonl"
-    lines: list[dict[str, object]] = [
-        {"type": "text", "part": 0, "text": f"{n} "} for n in range(pieces)
-    ]
-    lines.append({"type": "done", "reason": "stop"})
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    binding = f'engine = "replay"\npath = "{path}"\ninterval_ms = {interval_ms}\n'
-    return f"{more}\n[bindings.tape]\n{binding}"
+    """A configuration whose model takes its time: `pieces` pieces of text. The model `endless` goes
+    on until it is stopped.
+    """
+    tapes = folder / "tapes"
+    tapes.mkdir(exist_ok=True, parents=True)
+    for name, count in ("tape", pieces), ("endless", 20_000):
+        lines: list[dict[str, object]] = [
+            {"type": "text", "part": 0, "text": f"{n} "} for n in range(count)
+        ]
+        lines.append({"type": "done", "reason": "stop"})
+        path = tapes / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    binding = f'path = "{tapes}"\nmodel = "tape"\ninterval_ms = {interval_ms}\n'
+    return f'{more}\n[bindings.tape]\nengine = "replay"\n{binding}'
 
 
 @pytest.fixture(autouse=True)
@@ -76,12 +80,14 @@ def settled(client: Client, session: str) -> None:
 class Begun:
     """A stream that a thread reads; waits until its first piece is here."""
 
-    def __init__(self, client: Client, session: str, message: str = "Go") -> None:
+    def __init__(
+        self, client: Client, session: str, message: str = "Go", model: str = "tape"
+    ) -> None:
         self.received = ""
         self.stream = ""
         self._first = threading.Event()
         self._client = client
-        self._body = {"session_id": session, "message": message}
+        self._body = {"session_id": session, "message": message, "model": model}
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
         assert self._first.wait(20)
@@ -97,6 +103,13 @@ class Begun:
                     self._first.set()
         except httpx.HTTPError:
             pass  # The server was killed.
+
+    def stopped(self) -> str:
+        """Stops the run; what was received."""
+        path = f"/v1/streams/{self.stream}/cancel"
+        answer = self._client.http.post(self._client.http.base_url.join(path))
+        assert answer.json()["cancelled"] is True
+        return self.wait()
 
     def wait(self) -> str:
         self._thread.join(30)
@@ -283,24 +296,24 @@ def paced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 def test_a_second_message_is_refused_while_the_first_is_answered(paced: Serving):
     client = Client(paced.url)
-    begun = Begun(client, "busy")
+    begun = Begun(client, "busy", model="endless")
     answer = client.say("busy", "And?")
     assert answer.status_code == 409
     assert int(answer.headers["retry-after"]) >= 1
     assert [m.get("state") for m in client.history("busy")[1:]] == ["live"]
     assert client.say("other", "Hi").status_code == 200
-    assert "done" in events(begun.wait())[-1]
-    assert client.say("busy", "And now?").status_code == 200
+    assert "done" in events(begun.stopped())[-1]
+    assert client.say("busy", "And now?", model="tape").status_code == 200
     assert len(client.history("busy")) == 5
 
 
 def test_a_dropped_session_has_its_run_stopped(paced: Serving):
     client = Client(paced.url)
-    begun = Begun(client, "dropped")
+    begun = Begun(client, "dropped", model="endless")
     assert client.http.delete("/chat/session/dropped").json()["ok"] is True
     found = events(begun.wait())
     assert found[-1] == {"done": True, "session_id": "dropped"}
-    assert len(found) < 200
+    assert len(found) < 20_000
     assert client.http.get("/chat/session/dropped/history").status_code == 404
     assert client.say("dropped", "Again").status_code == 200
     assert len(client.history("dropped")) == 3
@@ -346,19 +359,21 @@ def test_messages_wait_in_line_where_that_is_configured(tmp_path: Path):
     more = '[sessions]\nbusy = "queue"\nmax_waiting = 2\nwait_seconds = 20\n'
     with serve(tmp_path, tape(tmp_path, pieces=100, more=more)) as serving:
         client = Client(serving.url)
-        begun = Begun(client, "line", "first")
+        begun = Begun(client, "line", "first", "endless")
         answers: list[int] = []
         threads = []
         for n in range(2):
             threads.append(
                 threading.Thread(
-                    target=lambda n=n: answers.append(client.say("line", f"next {n}").status_code)
+                    target=lambda n=n: answers.append(
+                        client.say("line", f"next {n}", model="tape").status_code
+                    )
                 )
             )
             threads[-1].start()
-            time.sleep(0.15)
+            time.sleep(0.3)
         assert client.say("line", "one too many").status_code == 409
-        begun.wait()
+        begun.stopped()
         for thread in threads:
             thread.join(30)
         assert answers == [200, 200]
@@ -370,9 +385,9 @@ def test_waiting_has_an_end(tmp_path: Path):
     more = '[sessions]\nbusy = "queue"\nwait_seconds = 0.3\n'
     with serve(tmp_path, tape(tmp_path, pieces=200, more=more)) as serving:
         client = Client(serving.url)
-        begun = Begun(client, "line")
+        begun = Begun(client, "line", model="endless")
         assert client.say("line", "next").status_code == 409
-        assert "done" in events(begun.wait())[-1]
+        assert "done" in events(begun.stopped())[-1]
 
 
 # ── deaths and neighbours ────────────────────────────────────────────────────────────────────────
@@ -383,7 +398,7 @@ def test_a_killed_server_leaves_a_marked_turn(tmp_path: Path):
     serving = start(tmp_path, config)
     try:
         client = Client(serving.url)
-        begun = Begun(client, "killed", "What was cut?")
+        begun = Begun(client, "killed", "What was cut?", "endless")
         while begun.received.count("\n\n") < 20:
             time.sleep(0.005)
     finally:
@@ -398,8 +413,8 @@ def test_a_killed_server_leaves_a_marked_turn(tmp_path: Path):
         assert answered["role"] == "assistant"
         assert answered["state"] == "interrupted"
         assert answered["content"].startswith(received)
-        assert 20 <= len(answered["content"].split()) < 400
-        found = client.stream("killed", "Go on")
+        assert 20 <= len(answered["content"].split()) < 20_000
+        found = client.stream("killed", "Go on", model="tape")
         assert "done" in found[-1]
         assert [m["role"] for m in client.history("killed")] == [
             "system",
@@ -410,9 +425,9 @@ def test_a_killed_server_leaves_a_marked_turn(tmp_path: Path):
 
 
 def test_a_stopped_server_marks_its_turns_itself(tmp_path: Path):
-    config = tape(tmp_path, pieces=20_000)
+    config = tape(tmp_path)
     with serve(tmp_path, config) as serving:
-        begun = Begun(Client(serving.url), "stopped")
+        begun = Begun(Client(serving.url), "stopped", model="endless")
         serving.stop()
         begun.wait()
     with serve(tmp_path, config) as serving:
@@ -430,11 +445,11 @@ def test_two_servers_on_one_store(tmp_path: Path):
         serve(tmp_path / "b", config, environment=shared) as other,
     ):
         here, there = Client(one.url), Client(other.url)
-        begun = Begun(here, "both", "from here")
+        begun = Begun(here, "both", "from here", "endless")
         assert there.say("both", "from there").status_code == 409
         assert there.history("both")[-1]["state"] == "live"
-        begun.wait()
-        assert there.say("both", "from there").status_code == 200
+        begun.stopped()
+        assert there.say("both", "from there", model="tape").status_code == 200
         # Here the end is seen once the other server has written it into the store.
         settled(here, "both")
         assert here.history("both") == there.history("both")
@@ -459,16 +474,17 @@ def test_two_servers_on_one_store(tmp_path: Path):
 def test_a_conversation_in_postgresql(tmp_path: Path):
     with serving_postgres() as url:
         empty(url)
-        config = tape(tmp_path, pieces=400, more=f'[stores]\nurl = "{url}"\n')
+        config = tape(tmp_path, more=f'[stores]\nurl = "{url}"\n')
         serving = start(tmp_path, config)
         try:
-            begun = Begun(Client(serving.url), "kept", "What was cut?")
+            begun = Begun(Client(serving.url), "kept", "What was cut?", "endless")
         finally:
             serving.kill()
         begun.wait()
         with serve(tmp_path, config) as serving:
             client = Client(serving.url)
-            assert client.say("kept", "Go on\u0000\u2028").status_code == 200
+            said_ = client.say("kept", "Go on\u0000\u2028", model="tape")
+            assert said_.status_code == 200
             assert client.http.delete("/chat/session/other").json()["ok"] is True
             found = [(m["role"], m.get("state")) for m in client.history("kept")]
             cut = [("user", None), ("assistant", "interrupted")]
