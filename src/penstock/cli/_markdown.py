@@ -10,6 +10,8 @@ from rich.markdown import Markdown
 from penstock.cli import _output
 
 _REDRAW_SECONDS: Final = 0.08
+_SHOWN_AS: Final = {"html_inline": "text", "html_block": "code_block"}
+"""rich leaves out what Markdown takes for HTML, such as the second word of `Vec<String>`."""
 
 
 class Rendering:
@@ -29,7 +31,7 @@ class Rendering:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.update(Markdown(self._open), refresh=True)
+        self._live.update(_drawn(self._open), refresh=True)
         self._live.stop()
 
     def add(self, text: str) -> None:
@@ -38,11 +40,23 @@ class Rendering:
         whole, self._open = split(self._open)
         if whole:
             self._live.update("", refresh=True)
-            self._console.print(Markdown(whole))
+            self._console.print(_drawn(whole))
         now = time.monotonic()
         if whole or now - self._drawn > _REDRAW_SECONDS:
-            self._live.update(Markdown(self._open), refresh=True)
+            self._live.update(_drawn(self._open), refresh=True)
             self._drawn = now
+
+
+def _drawn(text: str) -> Markdown:
+    """Every word of it, and no control character: Markdown shows `<http://a/%1B>` decoded."""
+    found = Markdown(text)
+    tokens = list(found.parsed)
+    while tokens:
+        token = tokens.pop()
+        token.type = _SHOWN_AS.get(token.type, token.type)
+        token.content = _output.clean(token.content)
+        tokens += token.children or ()
+    return found
 
 
 def split(text: str) -> tuple[str, str]:

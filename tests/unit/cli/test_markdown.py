@@ -40,8 +40,36 @@ def test_however_it_arrives_every_word_is_shown_once_in_order():
         assert shown.count("x = 1") == 1
 
 
-def test_control_characters_of_a_model_reach_no_terminal():
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\x1b]0;owned\x07b\x9bc",
+        "<http://a/%1B%5D0;owned%07>",
+        "<http://a/%C2%9B31m>",
+        "- <http://a/%1Bc>\n\n| a |\n|---|\n| <http://a/%1Bc> |\n",
+        "&#27;c and &#x9b;c",
+        "![<http://a/%1Bc>](http://a/%1Bc)",
+    ],
+)
+def test_control_characters_of_a_model_reach_no_terminal(text: str):
     out = io.StringIO()
     with Rendering(Console(file=out, force_terminal=False)) as rendering:
-        rendering.add("a\x1b]0;owned\x07b\x9bc")
+        rendering.add(text)
     assert not set(out.getvalue()) & {"\x1b", "\x07", "\x9b"}
+    assert "a" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("A Vec<String> of <div>s.", ["Vec<String>", "<div>s"]),
+        ("<think>\nHm.\n</think>\n\nYes.", ["<think>", "Hm.", "</think>", "Yes."]),
+        ("<!-- not --> this", ["<!-- not -->", "this"]),
+    ],
+)
+def test_what_looks_like_html_is_shown(text: str, words: list[str]):
+    out = io.StringIO()
+    with Rendering(Console(file=out, force_terminal=False, width=60)) as rendering:
+        rendering.add(text)
+    for word in words:
+        assert word in out.getvalue()
