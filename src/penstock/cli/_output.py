@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from penstock.wire import json
 
@@ -42,6 +43,11 @@ def trouble(text: str) -> None:
 def machine(value: object) -> None:
     """One line of JSON on standard output."""
     click.echo(json.encode(value).decode())
+
+
+def cells(*texts: str) -> tuple[Text, ...]:
+    """A row of a table. Nothing in them is markup: `[a-z]` is part of a name or a pattern."""
+    return tuple(Text(clean(text)) for text in texts)
 
 
 def draw(what: RenderableType) -> None:

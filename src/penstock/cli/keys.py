@@ -163,7 +163,7 @@ async def _list(config: Path | None, *, as_json: bool) -> int:
     for column in ("NAME", "ID", "KEY", "STATE", "MAY USE", "LIMITS AND RIGHTS"):
         table.add_column(column, overflow="fold")
     for record in records:
-        table.add_row(*(_output.clean(cell) for cell in _row(record)))
+        table.add_row(*_output.cells(*_row(record)))
     _output.draw(table)
     return _running.DONE
 

@@ -48,7 +48,7 @@ def _show(cards: Sequence[ModelCard], bindings: Sequence[BindingCard], address: 
     for name in ("BINDING", "CONTEXT", "SIZE", "STANDS FOR"):
         table.add_column(name, overflow="fold")
     for card in cards:
-        table.add_row(*(_output.clean(cell) for cell in _row(card)))
+        table.add_row(*_output.cells(*_row(card)))
     if cards:
         _output.draw(table)
     else:

@@ -89,7 +89,7 @@ async def _machine(batches: _Batches) -> None:
 
 async def _human(batches: _Batches) -> None:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),

@@ -113,7 +113,13 @@ def _list(found: Sequence[StreamInfo], *, as_json: bool) -> None:
     for name in ("BEGAN", "STATE", "EVENTS", "BYTES", "MODEL"):
         table.add_column(name, overflow="fold")
     for info in found:
-        began = datetime.fromtimestamp(info.created / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        model = _output.clean(f"{info.binding}/{info.model}")
-        table.add_row(info.stream, began, info.state, str(info.events), str(info.bytes), model)
+        row = (info.stream, _time(info.created), info.state, str(info.events), str(info.bytes))
+        table.add_row(*_output.cells(*row, f"{info.binding}/{info.model}"))
     _output.draw(table)
+
+
+def _time(milliseconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):  # of a server that counts otherwise
+        return "?"
