@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 from typing_extensions import override
 
+from penstock.cli._arguments import TEXT
 from penstock.config.schema import Server, Streams
 
 _SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct], str], ...]] = (
@@ -17,7 +18,7 @@ _SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct], str], ...]] = (
 _TYPES: Final[dict[object, click.ParamType[object]]] = {
     int: click.INT,
     float: click.FLOAT,
-    str: click.STRING,
+    str: TEXT,
 }
 _SWITCHES: Final = ("  [True]", "  [False]")
 

@@ -9,6 +9,7 @@ import click
 
 from penstock.cli import _output, _running
 from penstock.cli._advice import explain, of_event
+from penstock.cli._arguments import COUNT, TEMPERATURE, TEXT
 from penstock.cli._conversation import STOPPED, Conversation
 from penstock.cli._markdown import Rendering
 from penstock.cli._settings import settings
@@ -32,10 +33,10 @@ _COMMANDS: Final = ["/model", "/system", "/save", "/clear", "/help", "/quit"]
 
 
 @click.command()
-@click.option("-m", "--model", help="Model to ask; default: [client.defaults] model.")
-@click.option("-s", "--system", default="", help="System prompt.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="Limit of each answer.")
-@click.option("--temperature", type=click.FloatRange(0, 5), help="Sampling temperature.")
+@click.option("-m", "--model", type=TEXT, help="Model to ask; default: [client.defaults] model.")
+@click.option("-s", "--system", type=TEXT, default="", help="System prompt.")
+@click.option("--max-tokens", type=COUNT, help="Limit of each answer.")
+@click.option("--temperature", type=TEMPERATURE, help="Sampling temperature.")
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="As for `penstock stream`.")
 def chat(
     *,

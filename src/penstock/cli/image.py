@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from penstock.cli import _running, _saving, _screen
 from penstock.cli._advice import explain, of_event
+from penstock.cli._arguments import COUNT, TEXT
 from penstock.cli._drawing import Drawing
 from penstock.cli._picturing import Ending, Human, Kept, Machine, Show
 from penstock.cli._settings import Settings, settings
@@ -57,7 +58,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@click.argument("prompt", required=False)
+@click.argument("prompt", type=TEXT, required=False)
 @click.option(
     "-o",
     "--output",
@@ -65,16 +66,22 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     help="File to write; .jpg and .webp ask for that format. Default: "
     "generated_images/generated_image_DATE-TIME.png. Nothing is ever overwritten.",
 )
-@click.option("--size", type=SizeType(), help="Width and height in pixels, such as 512x512.")
-@click.option("--steps", type=click.IntRange(min=1), help="Steps of drawing.")
+@click.option(
+    "--size",
+    type=SizeType(),
+    metavar="WIDTHxHEIGHT",
+    help="Width and height in pixels, such as 512x512.",
+)
+@click.option("--steps", type=COUNT, help="Steps of drawing.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed: the same picture.")
-@click.option("--negative", help="What is not to be seen.")
+@click.option("--negative", type=TEXT, help="What is not to be seen.")
 @click.option("-n", "--number", type=click.IntRange(1, 100), default=1, help="How many pictures.")
-@click.option("-m", "--model", help="Model to ask; default: that of the image binding.")
-@click.option("--binding", help="Binding to ask; default: [defaults] tti_binding.")
+@click.option("-m", "--model", type=TEXT, help="Model to ask; default: that of the image binding.")
+@click.option("--binding", type=TEXT, help="Binding to ask; default: [defaults] tti_binding.")
 @click.option(
     "--stream",
     "stream_id",
+    type=TEXT,
     help="Draw nothing: watch this stream, and save its pictures. It may have ended.",
 )
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="As for `penstock stream`.")
@@ -101,6 +108,8 @@ def image(*, config: Path | None, as_json: bool, **given: object) -> None:
     wish = msgspec.convert(given, Wish)
     if (wish.prompt is None) == (wish.stream_id is None):
         raise click.UsageError("say what to draw: penstock image PROMPT (or --stream STREAM_ID)")
+    if wish.output is not None and not wish.output.name:
+        raise click.BadParameter("it names no file", param_hint="'-o'")
     show: Show = Machine() if as_json else Human(_screen.kind())
     _running.run(_image(config, wish, show))
 

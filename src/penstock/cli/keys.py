@@ -14,6 +14,7 @@ from rich.table import Table
 from typing_extensions import override
 
 from penstock.cli import _output, _running
+from penstock.cli._arguments import COUNT
 from penstock.cli._settings import load_config
 from penstock.config import paths
 from penstock.core.errors import InvalidRequestError, NotFoundError
@@ -24,7 +25,6 @@ from penstock.stores import LateKeys
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _LONGEST: Final = 100 * 365 * _UNITS["d"] * 1000
-_COUNT: Final = click.IntRange(1, 2**31 - 1)
 _NAME: Final = re.compile(r"(?!key-)[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _CONFIG = click.option(
     "-c", "--config", type=click.Path(path_type=Path), help="The server's config.toml."
@@ -93,8 +93,8 @@ def keys() -> None:
     help="Only dialects like 'openai_*'.",
 )
 @click.option("--expires", type=_Span(), metavar="SPAN", help="How long it counts: 30d, 12h …")
-@click.option("--requests-per-minute", type=_COUNT, metavar="N", help="More is 429.")
-@click.option("--concurrent", type=_COUNT, metavar="N", help="Runs at a time.")
+@click.option("--requests-per-minute", type=COUNT, metavar="N", help="More is 429.")
+@click.option("--concurrent", type=COUNT, metavar="N", help="Runs at a time.")
 @click.option("--admin", is_flag=True, help="Sees and ends other keys' streams too.")
 @_JSON
 @_CONFIG

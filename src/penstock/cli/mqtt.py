@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from penstock import registry
 from penstock.cli import _output, _running
 from penstock.cli._advice import explain
+from penstock.cli._arguments import COUNT, TEMPERATURE, TEXT
 from penstock.cli._conversation import STOPPED
 from penstock.cli._settings import settings
 from penstock.cli._typing import Lines, Piped, Typed
@@ -72,15 +73,17 @@ class _Mqtt(Protocol):
 
 
 @click.command()
-@click.argument("prompt", required=False)
-@click.option("-u", "--url", help="mqtt://HOST:PORT or mqtts://…; default: [mqtt] url.")
-@click.option("--username", help="Name for the broker; default: [mqtt] username.")
-@click.option("-p", "--project", help="Project to ask; default: the first of [mqtt] projects.")
-@click.option("--session", help="Session to go on with; default: a new one.")
-@click.option("-m", "--model", help="Model to ask; default: the project's.")
-@click.option("-s", "--system", help="System prompt of a new session.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="Limit of each answer.")
-@click.option("--temperature", type=click.FloatRange(0, 5), help="Sampling temperature.")
+@click.argument("prompt", type=TEXT, required=False)
+@click.option("-u", "--url", type=TEXT, help="mqtt://HOST:PORT or mqtts://…; default: [mqtt] url.")
+@click.option("--username", type=TEXT, help="Name for the broker; default: [mqtt] username.")
+@click.option(
+    "-p", "--project", type=TEXT, help="Project to ask; default: the first of [mqtt] projects."
+)
+@click.option("--session", type=TEXT, help="Session to go on with; default: a new one.")
+@click.option("-m", "--model", type=TEXT, help="Model to ask; default: the project's.")
+@click.option("-s", "--system", type=TEXT, help="System prompt of a new session.")
+@click.option("--max-tokens", type=COUNT, help="Limit of each answer.")
+@click.option("--temperature", type=TEMPERATURE, help="Sampling temperature.")
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="A config.toml with [mqtt].")
 def mqtt(*, config: Path | None, **given: object) -> None:
     """Talk with a model through an MQTT broker, where a Penstock with [mqtt] is on the other side.

@@ -9,6 +9,7 @@ import msgspec
 
 from penstock.cli import _running
 from penstock.cli._advice import explain, of_event
+from penstock.cli._arguments import COUNT, TEMPERATURE, TEXT
 from penstock.cli._measures import Measures
 from penstock.cli._settings import EXAMPLE, Settings, settings
 from penstock.cli._showing import Human, Machine, Show
@@ -31,11 +32,11 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@click.argument("prompt", required=False)
-@click.option("-m", "--model", help="Model to ask; default: [client.defaults] model.")
-@click.option("-s", "--system", help="System prompt.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="Limit of the answer.")
-@click.option("--temperature", type=click.FloatRange(0, 5), help="Sampling temperature.")
+@click.argument("prompt", type=TEXT, required=False)
+@click.option("-m", "--model", type=TEXT, help="Model to ask; default: [client.defaults] model.")
+@click.option("-s", "--system", type=TEXT, help="System prompt.")
+@click.option("--max-tokens", type=COUNT, help="Limit of the answer.")
+@click.option("--temperature", type=TEMPERATURE, help="Sampling temperature.")
 @click.option(
     "-c",
     "--config",

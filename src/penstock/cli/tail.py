@@ -8,6 +8,7 @@ import click
 from rich.table import Table
 
 from penstock.cli import _output, _running
+from penstock.cli._arguments import TEXT
 from penstock.cli._settings import settings
 from penstock.cli._talking import Streams, streams
 from penstock.core.events import (
@@ -28,9 +29,13 @@ from penstock.core.ports import StreamInfo
 
 
 @click.command()
-@click.argument("stream_id", required=False)
+@click.argument("stream_id", type=TEXT, required=False)
 @click.option(
-    "--from", "first", type=click.IntRange(min=1), default=1, help="Number of the first event."
+    "--from",
+    "first",
+    type=click.IntRange(1, 2**63 - 1),
+    default=1,
+    help="Number of the first event.",
 )
 @click.option("-n", "--newest", type=click.IntRange(1, 1000), default=20, help="How many to list.")
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="As for `penstock stream`.")

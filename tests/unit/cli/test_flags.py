@@ -49,6 +49,31 @@ def test_wrong_usage_is_2(words: list[str]):
     assert CliRunner().invoke(main, words).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["stream", "a\udcff"], "'[PROMPT]': 'a\\udcff' is no text"),
+        (["stream", "-m", "\udcff", "x"], "'-m' / '--model'"),
+        (["stream", "--temperature", "nan", "x"], "'--temperature': 'nan' is no number"),
+        (["stream", "--max-tokens", str(10**30), "x"], "'--max-tokens'"),
+        (["chat", "-s", "\udcff"], "'-s' / '--system'"),
+        (["chat", "--temperature", "NaN"], "'--temperature'"),
+        (["mqtt", "-p", "\udcff", "x"], "'-p' / '--project'"),
+        (["mqtt", "--max-tokens", str(2**31), "x"], "'--max-tokens'"),
+        (["image", "\udcff"], "'[PROMPT]'"),
+        (["image", "--steps", str(10**30), "x"], "'--steps'"),
+        (["image", "-o", "", "x"], "'-o': it names no file"),
+        (["tail", "\udcff"], "'[STREAM_ID]'"),
+        (["tail", "--from", str(2**63), "x"], "'--from'"),
+        (["serve", "--host", "\udcff"], "'--host'"),
+    ],
+)
+def test_what_no_argument_can_be_is_refused_by_its_name(words: list[str], named: str):
+    found = CliRunner().invoke(main, words)
+    assert found.exit_code == 2, found.output
+    assert named in found.stderr
+
+
 def test_a_setting_out_of_range_is_named():
     found = CliRunner().invoke(main, ["serve", "--port", "70000"])
     assert found.exit_code == 1
