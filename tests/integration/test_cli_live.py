@@ -160,6 +160,14 @@ def test_a_taken_port_ends_serve_with_one_line(server: Serving, tmp_path: Path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("host", ["", "a" * 64, "a b"])
+def test_a_host_that_is_none_ends_serve_with_one_line(environment: dict[str, str], host: str):
+    done = penstock(environment, "serve", "--insecure", "--host", host)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "server.host: " in line or f"can't listen on {host}:" in line
+
+
 def test_the_open_network_needs_a_key(environment: dict[str, str]):
     done = penstock(environment, "serve", "--host", "0.0.0.0")
     assert done.returncode == 1

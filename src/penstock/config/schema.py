@@ -29,6 +29,7 @@ class Server(_Section, frozen=True):
     host: Annotated[
         str,
         Meta(
+            min_length=1,
             description="Address to listen on. Anything but loopback needs a key in `[security]`, "
             "or `insecure`."
         ),

@@ -255,9 +255,9 @@ async def _bind(host: str, port: int, param: str = "server.port") -> list[socket
             taken = port or (found[0].getsockname()[1] if len(found) > 1 else 0)
             sock.bind((address[0], taken, *address[2:]))
             sock.listen(_BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # of a name that can be none
         for sock in found:
             sock.close()
-        why = error.strerror or str(error)
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigError(f"can't listen on {host}:{port}: {why}", param=param) from error
     return found
