@@ -220,7 +220,9 @@ def test_a_terminal_is_not_driven_by_a_model():
     [
         ('{"api": {}}', "api.endpoint: missing"),
         ('{"api": {"endpoint": "http://x/v1"}}', "defaults.model: missing"),
-        ('{"api": {"endpoint": "x"}, "defaults": {"model": "m"}}', "is no address"),
+        ('{"api": {"endpoint": "x"}}', "api.endpoint: 'x' is no address"),
+        ('{"api": {"endpoint": "http://a:secret@[b"}}', "api.endpoint: this is no address"),
+        ('{"api": {"endpoint": "http://a?secret"}}', "(in config.json)"),
         ("{", "config.json: not valid JSON"),
     ],
 )
@@ -229,6 +231,16 @@ def test_a_bad_configuration_is_named(text: str, said_: str):
     found = CliRunner().invoke(main, ["stream", "x"])
     assert found.exit_code == 1
     assert said_ in found.stderr
+    assert "secret" not in found.stderr
+
+
+@pytest.mark.parametrize("command", ["models", "tail", "doctor"])
+@pytest.mark.parametrize("host", ["[", "a" * 64])
+def test_a_host_that_is_none_is_named(command: str, host: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PENSTOCK_SERVER__HOST", host)
+    found = CliRunner().invoke(main, [command])
+    assert found.exit_code == 1
+    assert "server.host: " in found.stderr or "[server] host" in found.stdout
 
 
 def test_a_missing_configuration_is_named():

@@ -91,6 +91,8 @@ def port(host: str, number: int, *, ours: bool) -> Finding:
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
+    except UnicodeError:  # of a name that can be none
+        return _port_trouble(where, OSError(0, "no such name"))
     except OSError as error:
         return _port_trouble(where, error)
     return Finding("port", "ok", f"{where} is free")

@@ -12,7 +12,7 @@ from penstock.cli._settings import Settings
 from penstock.client.connection import Connection, Received
 from penstock.config.schema import Config
 from penstock.core.cards import BindingCard, ModelCard
-from penstock.core.errors import ConfigError
+from penstock.core.errors import ConfigError, InvalidRequestError
 from penstock.core.events import Entry, Seq
 from penstock.core.ports import StreamInfo, Timeouts
 from penstock.core.request import Request
@@ -137,8 +137,16 @@ async def _server(settings: Settings) -> Connection | None:
     client = settings.client
     seconds = client.defaults.timeout
     timeouts = Timeouts(connect=seconds, first_token=seconds, between_tokens=seconds)
-    if client.api.endpoint is not None:
-        return Connection(client.api.endpoint, key=client.api.token, timeouts=timeouts)
-    found = Connection(server_url(settings.config), key=settings.local_key, timeouts=timeouts)
+    endpoint = client.api.endpoint
+    try:
+        if endpoint is not None:
+            return Connection(endpoint, key=client.api.token, timeouts=timeouts)
+        found = Connection(server_url(settings.config), key=settings.local_key, timeouts=timeouts)
+    except InvalidRequestError as error:
+        if error.param is not None:
+            raise
+        name = "server.host" if endpoint is None else "api.endpoint"
+        place = f" (in {settings.where})" if settings.where is not None else ""
+        raise ConfigError(f"{name}: {error.message}{place}", param=name) from error
     async with found:
         return found if await found.is_penstock(within=0.3) else None

@@ -16,7 +16,7 @@ from penstock.cli._talking import needing_server, server_url
 from penstock.client.connection import Connection
 from penstock.config import paths
 from penstock.config.schema import Config, Mqtt
-from penstock.core.errors import ConfigError, GatewayError
+from penstock.core.errors import ConfigError, GatewayError, InvalidRequestError
 
 _MARKS: Final = {"ok": "✓", "note": "!", "broken": "✗"}
 _HEALTH_SECONDS: Final = 1.0
@@ -113,8 +113,11 @@ async def _broker(settings: Mqtt) -> Finding:
 async def _ours(config: Config) -> bool:
     if config.server.port == 0:
         return False
-    async with Connection(server_url(config)) as client:
-        return await client.is_penstock(within=_HEALTH_SECONDS)
+    try:
+        async with Connection(server_url(config)) as client:
+            return await client.is_penstock(within=_HEALTH_SECONDS)
+    except InvalidRequestError:
+        return False  # of no address; the check of the port says so
 
 
 def _index(folder: Path, *, rebuild: bool) -> Finding:

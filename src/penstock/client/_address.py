@@ -40,13 +40,13 @@ class Address:
     """
 
     def __init__(self, url: str, key: Secret | str | None, settings: Settings) -> None:
-        parts = _split(url)
+        parts = split(url)
         _check(settings)
         who, _, place = parts.netloc.rpartition("@")
         self.root = f"{parts.scheme}://{place}"
         self.url = self.root + parts.path.rstrip("/")
         self.key = checked_key(key)
-        self._authorization = _authorization(self.key, who)
+        self._authorization = authorization(self.key, who)
         self.timeouts = settings.get("timeouts", Timeouts())
         self.silence = settings.get("silence", 30.0)
         self.clock: Clock = time.monotonic
@@ -137,18 +137,21 @@ def checked_key(key: Secret | str | None) -> Secret | None:
     return Secret(said)
 
 
-def _authorization(key: Secret | None, who: str) -> Secret | None:
+def authorization(key: Secret | None, who: str) -> Secret | None:
     """Of a key, else of the user and the password in the address."""
     if key is not None:
         return Secret(f"Bearer {key.reveal()}")
     return Secret(basic(who)) if who else None
 
 
-def _split(url: str) -> SplitResult:
+def split(url: str) -> SplitResult:
+    """Its parts. Raises `InvalidRequestError`, without a password, for what is no address."""
     try:
         parts = urlsplit(url)
         whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:  # of a port, or of brackets
+        if parts.hostname and parts.hostname.isascii():
+            parts.hostname.encode("idna")  # as the look-up will
+    except ValueError:  # of a port, of brackets, or of a name with a part that is too long
         parts, whole = urlsplit(""), False
     if not whole:
         said = "this" if "@" in url else repr(url)  # there may be a password in it

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 
 from penstock.client import _completions, _pictures
-from penstock.client._address import checked_key
+from penstock.client._address import authorization, checked_key, split
 from penstock.client._answering import Answering, Asked
 from penstock.client._completions import Received
 from penstock.client._lost import lost
@@ -43,6 +43,7 @@ _SILENT_SECONDS: Final = 30.0
 """A followed stream has a heartbeat at least every 10 s: longer silence is a dead connection."""
 _LIVED: Final = 1.0
 """Seconds after which a connection that brings at least heartbeats is a good one."""
+_MOST_OF_A_REFUSAL: Final = 64 * 1024
 _FIRST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 5.0
 
@@ -58,8 +59,9 @@ class _Health(msgspec.Struct):
 class Connection:
     """One server; use as an async context manager.
 
-    `url`: the server's address; `/v1` is added when it has no path. `key` is sent as a bearer
-    token. `timeouts` in seconds. `patience`: how many seconds a followed stream may be unreachable.
+    `url`: the server's address; `/v1` is added when it has no path. A user and a password in it are
+    sent where no key is, and never shown. `key` is sent as a bearer token. `timeouts` in seconds.
+    `patience`: how many seconds a followed stream may be unreachable.
     Every error is one of `penstock.core.errors` and says what to do.
     """
 
@@ -71,11 +73,13 @@ class Connection:
         timeouts: Timeouts | None = None,
         patience: float = 60.0,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise InvalidRequestError(f"{url!r} is no address; it looks like http://HOST:PORT/v1")
-        self.url = url.rstrip("/") if parts.path.strip("/") else f"{url.rstrip('/')}/v1"
+        if "?" in url or "#" in url:
+            raise InvalidRequestError("an address ends with its path: no ? and no #")
+        parts = split(url)
+        who, _, place = parts.netloc.rpartition("@")
+        self.url = f"{parts.scheme}://{place}{parts.path.rstrip('/') or '/v1'}"
         self._key = checked_key(key)
+        self._authorization = authorization(self._key, who)
         self._timeouts = timeouts or Timeouts()
         self._patience = patience
         self._session: aiohttp.ClientSession | None = None
@@ -251,7 +255,7 @@ class Connection:
         body = _completions.body(request, ask_usage=ask_usage)
         url = f"{self.url}/chat/completions"
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-        shown = {**headers, **({"Authorization": "Bearer ***"} if self._key else {})}
+        shown = {**headers, **self._shown()}
         began = asyncio.get_running_loop().time()
         seconds = self._timeouts.first_token
         try:
@@ -297,11 +301,21 @@ class Connection:
         return self._session
 
     def _headers(self) -> Mapping[str, str]:
-        return {"Authorization": f"Bearer {self._key.reveal()}"} if self._key else {}
+        return {"Authorization": self._authorization.reveal()} if self._authorization else {}
+
+    def _shown(self) -> Mapping[str, str]:
+        return {name: f"{value.partition(' ')[0]} ***" for name, value in self._headers().items()}
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:
         if response.status != 200:
-            body = await response.content.read(64 * 1024)
+            body = b""
+            with suppress(aiohttp.ClientError, OSError):  # what came of it will do
+                async with asyncio.timeout(self._timeouts.connect):
+                    while len(body) < _MOST_OF_A_REFUSAL:
+                        piece = await response.content.readany()
+                        if not piece:
+                            break
+                        body += piece
             raise refusal(response.status, body, response.headers.get("Retry-After"), self._key)
 
     async def _bytes(self, url: str) -> bytes:

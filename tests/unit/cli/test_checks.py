@@ -39,8 +39,11 @@ def test_a_taken_port():
     assert _checks.port("127.0.0.1", number, ours=False).state == "ok"
 
 
-def test_a_host_that_is_not_ours():
-    assert _checks.port("203.0.113.1", 9601, ours=False).state == "broken"
+@pytest.mark.parametrize("host", ["203.0.113.1", "[", "a" * 64])
+def test_a_host_that_is_not_ours(host: str):
+    found = _checks.port(host, 9601, ours=False)
+    assert found.state == "broken"
+    assert "[server] host" in found.fix
 
 
 def test_a_folder_that_is_a_file_and_one_in_a_file(tmp_path: Path):

@@ -110,10 +110,65 @@ async def test_nothing_listens_there(unused_tcp_port: int):
         assert not await client.is_penstock(within=1)
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:1", "ftp://a", "http://", "x"])
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:1", "ftp://a", "http://", "x", "http://[::1", "http://a:99999", "http://a:b",
+     "http://sk:secret@[a", "ftp://sk:secret@a", f"http://{'a' * 64}.com", "http://a..b"],
+)  # fmt: skip
 def test_no_address_is_said(url: str):
-    with pytest.raises(errors.InvalidRequestError, match="is no address"):
+    with pytest.raises(errors.InvalidRequestError, match="is no address") as caught:
         Connection(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://a/v1?key=secret", "http://a/v1#secret"])
+def test_an_address_has_no_query(url: str):
+    with pytest.raises(errors.InvalidRequestError, match="ends with its path") as caught:
+        Connection(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "sent"), [(None, b"Basic YTpzZWNyZXQ="), ("sk-1", b"Bearer sk-1")], ids=["none", "key"]
+)
+async def test_a_password_in_the_address_is_sent_and_never_shown(key: str | None, sent: bytes):
+    asked: list[bytes] = []
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        asked.append(request)
+        writer.write(HEAD + TEXT + END)
+
+    async with (
+        serving(answer) as url,
+        Connection(url.replace("//", "//a:secret@"), key=key) as client,
+        client.chat(ASK) as answering,
+    ):
+        shown = f"{client.url} {answering.asked}"
+    (request,) = asked
+    assert b"authorization: " + sent.lower() in request.lower()
+    assert "secret" not in shown
+    assert f"{sent.split()[0].decode()} ***" in shown
+
+
+@pytest.mark.parametrize("stalled", [False, True], ids=["cut", "stalled"])
+async def test_a_refusal_that_is_never_finished_is_still_said(stalled: bool):
+    over = asyncio.Event()
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        head = b"HTTP/1.1 500 X\r\ncontent-type: text/plain\r\ncontent-length: 99\r\n\r\n"
+        writer.write(head + b"bo")
+        await writer.drain()
+        writer.write(b"om")
+        if stalled:
+            await over.wait()
+
+    async with (
+        serving(answer) as url,
+        Connection(url, timeouts=Timeouts(connect=0.3)) as client,
+    ):
+        with pytest.raises(errors.EngineError, match="boom"):
+            await events(client)
+        over.set()
 
 
 async def test_an_answer_and_its_key():
