@@ -1,9 +1,12 @@
 """The command `penstock`."""
 
 import os
+import sys
 
 import click
+from typing_extensions import override
 
+from penstock.cli import _output, _running
 from penstock.cli.chat import chat
 from penstock.cli.doctor import doctor
 from penstock.cli.image import image
@@ -18,7 +21,26 @@ from penstock.cli.stream import stream
 from penstock.cli.tail import tail
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """Whatever ends a command, it ends with a status of the documented ones, and in one line."""
+
+    @override
+    def invoke(self, ctx: click.Context) -> object:
+        _output.forgiving()
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(_running.INTERRUPTED)
+        except _output.OutputError as error:
+            if str(error):
+                _output.trouble(str(error))
+            sys.exit(_running.FAILED)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="penstock", prog_name="penstock")
 @click.pass_context
 def main(ctx: click.Context) -> None:

@@ -1,7 +1,13 @@
 """The only place that prints. What a model says is shown without the control characters in it."""
 
+import errno
+import os
 import re
-from typing import Final
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from typing import Final, TextIO
 
 import click
 from rich.console import Console, RenderableType
@@ -15,6 +21,19 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _WIDE: Final = 240
 
 
+class OutputError(Exception):
+    """Nothing can be shown any more. Without a text where that needs no word: who read the pipe has
+    left.
+    """
+
+
+def forgiving() -> None:
+    """What a terminal's encoding has no place for is shown as `?` from now on."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def clean(text: str) -> str:
     """Text of others, made harmless for a terminal."""
     return _CONTROL.sub("", text)
@@ -22,12 +41,14 @@ def clean(text: str) -> str:
 
 def say(text: str = "", *, dim: bool = False, bold: bool = False) -> None:
     """One line on standard output."""
-    click.secho(clean(text), dim=dim or None, bold=bold or None)
+    with _written(sys.stdout):
+        click.secho(clean(text), dim=dim or None, bold=bold or None)
 
 
 def write(text: str, *, dim: bool = False, colour: str | None = None) -> None:
     """A piece of text, at once and without a line end."""
-    click.secho(clean(text), nl=False, dim=dim or None, fg=colour)
+    with _written(sys.stdout):
+        click.secho(clean(text), nl=False, dim=dim or None, fg=colour)
 
 
 def note(text: str, *, dim: bool = True) -> None:
@@ -42,7 +63,8 @@ def trouble(text: str) -> None:
 
 def machine(value: object) -> None:
     """One line of JSON on standard output."""
-    click.echo(json.encode(value).decode())
+    with _written(sys.stdout):
+        click.echo(json.encode(value).decode())
 
 
 def cells(*texts: str) -> tuple[Text, ...]:
@@ -52,7 +74,8 @@ def cells(*texts: str) -> tuple[Text, ...]:
 
 def draw(what: RenderableType) -> None:
     """A table or another thing of rich's."""
-    console().print(what)
+    with _written(sys.stdout):
+        console().print(what)
 
 
 def console(*, aside: bool = False) -> Console:
@@ -61,3 +84,14 @@ def console(*, aside: bool = False) -> Console:
     """
     found = Console(highlight=False, stderr=aside)
     return found if found.is_terminal else Console(highlight=False, stderr=aside, width=_WIDE)
+
+
+@contextmanager
+def _written(stream: TextIO) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # What is still unwritten would be tried again at the end, and be a traceback there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        closed = error.errno == errno.EPIPE
+        raise OutputError("" if closed else f"output can't be written: {error.strerror}") from error

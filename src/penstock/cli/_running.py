@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final, NoReturn
 
 from penstock.cli import _output
-from penstock.cli._advice import explain
+from penstock.cli._advice import explain, single
 from penstock.core.errors import GatewayError
 
 DONE: Final = 0
@@ -25,13 +25,21 @@ def run(work: Coroutine[object, object, int], loop: Loop | None = None) -> NoRet
     `loop` makes the event loop; asyncio's own by default.
     """
     try:
-        with asyncio.Runner(loop_factory=loop) as runner:
-            status = runner.run(work)
-    except KeyboardInterrupt:
-        status = INTERRUPTED
+        sys.exit(_status(work, loop))
     except GatewayError as error:
         fail(error)
-    sys.exit(status)
+
+
+def _status(work: Coroutine[object, object, int], loop: Loop | None) -> int:
+    try:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            return runner.run(work)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BaseExceptionGroup as group:
+        raise single(group) from group
+    finally:
+        work.close()  # Ctrl-C may have come before it began
 
 
 def fail(error: GatewayError) -> NoReturn:

@@ -30,7 +30,7 @@ def kind() -> Kind | None:
     """
     if sys.platform == "win32" or os.environ.get("TERM") == "dumb":
         return None
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not all(one is not None and one.isatty() for one in (sys.stdin, sys.stdout)):
         return None
     try:
         return chosen(_asked(sys.stdin.fileno(), sys.stdout.fileno()))

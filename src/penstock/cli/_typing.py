@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -33,7 +34,8 @@ class Typed(Lines):
     @override
     async def line(self) -> str | None:
         try:
-            return await self._session.prompt_async(_PROMPT)
+            line = await self._session.prompt_async(_PROMPT)
+            return line.encode(errors="replace").decode()  # bytes of no encoding are surrogates
         except EOFError:
             return None
 
@@ -55,14 +57,23 @@ class Piped(Lines):
 
     def _read(self) -> None:
         # Not through sys.stdin: its lock, held by a waiting thread, would abort the interpreter.
-        with os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0) as stdin:
-            while line := stdin.readline():
-                self._put(line.decode(errors="replace").rstrip("\r\n"))
+        if sys.stdin is not None:  # as it is when it was closed (`<&-`)
+            with (
+                suppress(OSError),  # what can't be read is at its end
+                os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0) as stdin,
+            ):
+                while line := stdin.readline():
+                    self._put(line.decode(errors="replace").rstrip("\r\n"))
         self._put(None)
 
     def _put(self, line: str | None) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
+
+
+def at_terminal() -> bool:
+    """Whether a person types. Standard input may be closed."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _history(path: Path) -> History:

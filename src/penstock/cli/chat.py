@@ -1,6 +1,5 @@
 """`penstock chat`: a conversation in the terminal."""
 
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ from penstock.cli._conversation import STOPPED, Conversation
 from penstock.cli._markdown import Rendering
 from penstock.cli._settings import settings
 from penstock.cli._talking import Partner, partner
-from penstock.cli._typing import Lines, Piped, Typed
+from penstock.cli._typing import Lines, Piped, Typed, at_terminal
 from penstock.config import paths
 from penstock.core.errors import ConfigError, GatewayError, InvalidRequestError
 from penstock.core.events import Done, Event, Failed, ReasoningDelta, TextDelta, ToolCallDelta
@@ -49,7 +48,7 @@ def chat(
     """Talk with a model. Works with no server running, too.
 
     Ctrl-C stops a reply and keeps the conversation; /help lists the commands. Lines can be piped
-    in.
+    in: then Ctrl-C ends it all, and the exit status is that of the worst answer.
 
     \b
     Examples:
@@ -73,7 +72,7 @@ async def _chat(config: Path | None, model: str | None, system: str, given: Samp
                 f"defaults.model: missing in {chosen.where}; name a model there or with -m MODEL",
                 param="defaults.model",
             )
-        typed = sys.stdin.isatty()
+        typed = at_terminal()
         lines: Lines = Typed(paths.history_file(), _COMMANDS) if typed else Piped()
         if typed:
             _output.note(f"{who.address}, {name or 'default model'}. /help lists the commands.")
@@ -147,14 +146,15 @@ class _Chat:
         _output.note(f"(saved as {name})")
 
     async def _ask(self, text: str) -> None:
-        reply = _Reply(rendered=self._typed and sys.stdout.isatty())
-        trouble: GatewayError | None = None
-        async with _running.stoppable() as (group, stop):
-            task = group.create_task(reply.read(self._who, self._talk, text))
-            stop.append(task)
-        stopped = task.cancelled()
-        if not stopped:
-            trouble = task.result()
+        reply = _Reply(rendered=self._typed and _output.console().is_terminal)
+        if not self._typed:
+            trouble, stopped = await reply.read(self._who, self._talk, text), False
+        else:
+            async with _running.stoppable() as (group, stop):
+                task = group.create_task(reply.read(self._who, self._talk, text))
+                stop.append(task)
+            stopped = task.cancelled()
+            trouble = None if stopped else task.result()
         kept = self._talk.keep(text, reply.text, stopped=stopped or trouble is not None)
         if stopped:
             _output.note(STOPPED if kept else "(stopped before anything arrived)")

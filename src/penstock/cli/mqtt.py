@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from pathlib import Path
@@ -18,7 +17,7 @@ from penstock.cli._advice import explain
 from penstock.cli._arguments import COUNT, TEMPERATURE, TEXT
 from penstock.cli._conversation import STOPPED
 from penstock.cli._settings import settings
-from penstock.cli._typing import Lines, Piped, Typed
+from penstock.cli._typing import Lines, Piped, Typed, at_terminal
 from penstock.config import paths
 from penstock.config.schema import Mqtt
 from penstock.core.errors import ConfigError, GatewayError, from_code
@@ -89,9 +88,9 @@ def mqtt(*, config: Path | None, **given: object) -> None:
     """Talk with a model through an MQTT broker, where a Penstock with [mqtt] is on the other side.
 
     Without PROMPT, line by line, in one session; Ctrl-C stops an answer, /quit or Ctrl-D leaves.
-    Lines can be piped in. A broker that is restarted in the middle of an answer costs nothing: it
-    goes on where it was. The password is [mqtt] password, or PENSTOCK_MQTT_PASSWORD in the
-    environment.
+    Lines can be piped in: then Ctrl-C ends it all, and the exit status is that of the worst answer.
+    A broker that is restarted in the middle of an answer costs nothing: it goes on where it was.
+    The password is [mqtt] password, or PENSTOCK_MQTT_PASSWORD in the environment.
 
     \b
     Examples:
@@ -112,7 +111,7 @@ async def _mqtt(config: Path | None, wish: _Wish) -> int:
         talk = _Talk(asker, wish.fields(), _PATIENCE * chosen.client.defaults.timeout)
         if wish.prompt is not None:
             return await talk.answer(wish.prompt)
-        typed = sys.stdin.isatty()
+        typed = at_terminal()
         lines: Lines = Typed(paths.history_file(), ["/quit"]) if typed else Piped()
         if typed:
             _output.note(f"{broker.url}, project {project}, session {session}. /quit leaves.")

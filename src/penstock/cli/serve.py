@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -106,7 +105,6 @@ async def _announce(ready: "asyncio.Queue[Serving]", config: Config, path: Path 
     _output.say(f"  {curl(url, key_required=found.key_required)}")
     _output.say()
     _output.say("API reference: " + url + "/docs    Ctrl-C stops the server.")
-    sys.stdout.flush()
 
 
 def curl(url: str, *, key_required: bool) -> str:

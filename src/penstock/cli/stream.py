@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from penstock.cli import _running
+from penstock.cli import _output, _running
 from penstock.cli._advice import explain, of_event
 from penstock.cli._arguments import COUNT, TEMPERATURE, TEXT
 from penstock.cli._measures import Measures
@@ -74,7 +74,7 @@ def stream(  # noqa: PLR0913
     Exit status: 0 the answer is whole, 1 it is not, 2 wrong usage, 130 Ctrl-C.
     """
     if example:
-        click.echo(EXAMPLE, nl=False)
+        _output.write(EXAMPLE)
         sys.exit(_running.DONE)
     wish = Wish(
         prompt=prompt,
