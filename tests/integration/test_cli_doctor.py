@@ -125,6 +125,16 @@ def test_an_unusable_folder(doctor: Doctor, streams: Path, dead: str):
     assert found["log folder"]["state"] == "broken"
 
 
+@pytest.mark.parametrize(
+    ("folder", "said"), [("~no-one/x", "no home of that name"), ("/" + "a" * 300, "too long")]
+)
+def test_a_folder_that_can_be_none(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, folder: str, said: str
+):
+    monkeypatch.setenv("PENSTOCK_STREAMS__FOLDER", folder)
+    assert said in doctor("")["log folder"]["found"]
+
+
 def test_a_clock_that_runs_behind(doctor: Doctor, streams: Path, dead: str):
     (streams / "segments").mkdir()
     file = streams / "segments" / "note"
@@ -170,6 +180,10 @@ def test_an_index_of_another_version_is_found_and_made_anew(
         ("[timeouts]\nconect = 1\n", "configuration", "did you mean 'connect'"),
         ("[models.a]\nbinding = 'nope'\n", "bindings", "models.a.binding"),
         ("[paths]\npersonalities_folder = '/nowhere'\n", "personalities", "/nowhere"),
+        ("[paths]\npersonalities_folder = '~no-one/x'\n", "personalities", "no home of that name"),
+        ("[paths]\nmodels_folder = '~no-one/x'\n", "folders", "no home of that name"),
+        ("[paths]\nfunctions_folder = '~no-one/x'\n", "folders", "no home of that name"),
+        ("[bindings.x]\nengine = 'llamacpp'\npath = '~no-one/x'\n", "binding x", "is no path"),
     ],
 )
 def test_a_wrong_setting(doctor: Doctor, dead: str, config: str, check: str, said: str):

@@ -4,6 +4,7 @@ import errno
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from shutil import disk_usage
 from typing import Final, Literal
@@ -127,8 +128,11 @@ def folder(config: Config, path: Path) -> Iterator[Finding]:
     if streams.log != "journal":
         yield Finding("log folder", "ok", "the log is in memory; it ends with the server")
         return
-    there = next(parent for parent in (path, *path.parents) if parent.exists())
-    trouble = _unusable(there, exists=there == path)
+    try:
+        there = next(parent for parent in (path, *path.parents) if parent.exists())
+        trouble = _unusable(there, exists=there == path)
+    except OSError as error:  # of a name that is too long, or a folder that is not ours
+        trouble = f"{path} can't be used: {error.strerror}"
     if trouble is not None:
         yield Finding(
             "log folder",
@@ -186,9 +190,10 @@ def clock(now: float, path: Path) -> Finding:
 
 def _times(path: Path) -> Iterator[float]:
     for folder_ in (path, path / "segments"):
-        if folder_.is_dir():
+        with suppress(OSError):  # that it can't be read is what `folder` and `index` look at
             for file in folder_.iterdir():
-                yield file.stat().st_mtime
+                with suppress(FileNotFoundError):  # a running server forgets old segments
+                    yield file.stat().st_mtime
 
 
 def index(inspection: Inspection) -> Finding:

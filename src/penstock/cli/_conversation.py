@@ -1,10 +1,10 @@
 """A conversation: its turns, and how it is saved. No I/O but the one file."""
 
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from penstock.config import paths
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Message, say
 from penstock.core.request import Request, Sampling
@@ -63,9 +63,9 @@ class Conversation:
         """Forgets what was said; model and system prompt stay."""
         self.turns.clear()
 
-    def save(self, path: Path) -> None:
+    def save(self, name: str) -> None:
         """Writes it: JSON for `.json`, else Markdown. Never over a file that is there."""
-        path = path.expanduser()
+        path = paths.place(name)
         data = self._json() if path.suffix == ".json" else self._markdown().encode()
         try:
             with path.open("xb") as file:

@@ -142,7 +142,7 @@ class _Chat:
     def _save(self, name: str) -> None:
         if not name:
             raise InvalidRequestError("/save needs the name of a file")
-        self._talk.save(Path(name))
+        self._talk.save(name)
         _output.note(f"(saved as {name})")
 
     async def _ask(self, text: str) -> None:

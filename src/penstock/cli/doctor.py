@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -85,17 +85,37 @@ async def examine(
         found = [Finding("configuration", "ok", "defaults; there is no config.toml")]
     else:
         found = [_checks.readable_keys(path)]
-    folder = paths.streams_folder(config)
     found.extend(_checks.speakers(config))
     found.append(_checks.port(config.server.host, config.server.port, ours=await _ours(config)))
-    found.extend(_checks.folder(config, folder))
-    if config.streams.log == "journal" and folder.is_dir():
-        found.append(_checks.clock(time.time(), folder))
-        found.append(_index(folder, rebuild=rebuild))
+    found.extend(_folders(config))
+    found.extend(_log(config, rebuild=rebuild))
     upstreams = cast("_Upstreams", needing_server("penstock.cli._upstreams"))
     found.extend(await upstreams.check_bindings(config, environment))
     if config.mqtt.url:
         found.append(await _broker(config.mqtt))
+    return found
+
+
+def _folders(config: Config) -> Iterator[Finding]:
+    """Those of [paths] that can be none."""
+    for place in (paths.models_folder, paths.functions_folder):
+        try:
+            place(config)
+        except ConfigError as error:
+            yield Finding("folders", "broken", error.message, "correct [paths]")
+
+
+def _log(config: Config, *, rebuild: bool) -> list[Finding]:
+    """The log's folder, and what is in it where it can be used."""
+    try:
+        folder = paths.streams_folder(config)
+    except ConfigError as error:
+        return [Finding("log folder", "broken", error.message, "correct [streams] folder")]
+    found = list(_checks.folder(config, folder))
+    usable = all(finding.state != "broken" or finding.check == "disk" for finding in found)
+    if config.streams.log == "journal" and usable and folder.is_dir():
+        found.append(_checks.clock(time.time(), folder))
+        found.append(_index(folder, rebuild=rebuild))
     return found
 
 

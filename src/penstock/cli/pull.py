@@ -20,6 +20,7 @@ from rich.progress import (
 from penstock.cli import _output, _running
 from penstock.cli import _store as stored
 from penstock.cli._settings import settings
+from penstock.config import paths
 from penstock.core import events as ev
 from penstock.core.request import Request
 
@@ -62,9 +63,9 @@ async def _pull(model: str, name: str | None, config: Path | None, *, as_json: b
 
 def _path(model: str) -> Path | None:
     """The file that is meant; `None` for a model of the hub, whose tag may be a file's name."""
-    path = Path(model).expanduser()
+    path = Path(model)
     suffixed = path.suffix.lower() == ".gguf" and not model.startswith(_HUBS)
-    return path if suffixed or model.startswith((".", "/", "~")) else None
+    return paths.place(model) if suffixed or model.startswith((".", "/", "~")) else None
 
 
 _Batches = AsyncIterator[Sequence[ev.Event]]

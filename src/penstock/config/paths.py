@@ -9,8 +9,20 @@ from typing import Final
 import platformdirs
 
 from penstock.config.schema import Config
+from penstock.core.errors import ConfigError
 
 _NAME: Final = "penstock"
+
+
+def place(text: str) -> Path:
+    """What a person means by a path: `~` is a home. Raises `ConfigError`."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{text!r} is no path: there is no home of that name") from error
+    if "\0" in text:
+        raise ConfigError(f"{text!r} is no path: no file's name holds a NUL")
+    return path
 
 
 def config_folder() -> Path:
@@ -31,7 +43,7 @@ def state_folder() -> Path:
 def streams_folder(config: Config) -> Path:
     """Where the journal lies: `[streams] folder`, else `streams` in the state folder."""
     chosen = config.streams.folder
-    return Path(chosen).expanduser() if chosen else state_folder() / "streams"
+    return place(chosen) if chosen else state_folder() / "streams"
 
 
 def picture_key_file() -> Path:
@@ -47,19 +59,19 @@ def stores_file() -> Path:
 def personalities_folder(config: Config) -> Path | None:
     """`[paths] personalities_folder`, if there is one."""
     chosen = config.paths.personalities_folder
-    return Path(chosen).expanduser() if chosen else None
+    return place(chosen) if chosen else None
 
 
 def functions_folder(config: Config) -> Path | None:
     """`[paths] functions_folder`."""
     chosen = config.paths.functions_folder
-    return Path(chosen).expanduser() if chosen else None
+    return place(chosen) if chosen else None
 
 
 def models_folder(config: Config) -> Path:
     """The model store: `[paths] models_folder`, else `models` in the data folder."""
     chosen = config.paths.models_folder
-    return Path(chosen).expanduser() if chosen else data_folder() / "models"
+    return place(chosen) if chosen else data_folder() / "models"
 
 
 def history_file() -> Path:

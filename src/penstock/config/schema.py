@@ -31,7 +31,7 @@ class Server(_Section, frozen=True):
         Meta(
             min_length=1,
             description="Address to listen on. Anything but loopback needs a key in `[security]`, "
-            "or `insecure`."
+            "or `insecure`.",
         ),
     ] = "127.0.0.1"
     port: Annotated[Port, Meta(description="TCP port; 0 picks a free one.")] = 9601

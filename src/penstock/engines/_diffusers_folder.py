@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.config import paths
 from penstock.core.cards import ModelCard
 from penstock.core.errors import ConfigError
 from penstock.wire import json
@@ -28,7 +29,7 @@ class Pipeline(msgspec.Struct, frozen=True):
 
 def find(path: str) -> dict[str, Pipeline]:
     """Every pipeline, by name. Blocks on the disk. Raises `ConfigError` naming `path`."""
-    folder = Path(path).expanduser()
+    folder = paths.place(path)
     if (folder / INDEX).is_file():
         return {folder.resolve().name: _read(folder)}
     if folder.is_dir():

@@ -3,12 +3,12 @@
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
 import msgspec
 from msgspec import Meta
 
+from penstock.config import paths
 from penstock.core.cards import ModelCard
 from penstock.core.errors import (
     EngineProtocolError,
@@ -245,4 +245,4 @@ def _workflow(setting: str, file: str | None, names: dict[str, str]) -> Workflow
     """A named file with its names, or the shipped one."""
     if file is None:
         return Workflow(setting, *SHIPPED[setting])
-    return Workflow(setting, Path(file).expanduser(), names)
+    return Workflow(setting, paths.place(file), names)

@@ -10,6 +10,7 @@ from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
+from penstock.config import paths
 from penstock.core.cards import ModelCard
 from penstock.core.errors import (
     ConfigError,
@@ -235,11 +236,11 @@ class Engine:
         """Blocks on the disk. What `path` names comes first, and wins."""
         config = self._config
         if self._own is None:
-            path = _DEMO if config.path is None else Path(config.path).expanduser()
+            path = _DEMO if config.path is None else paths.place(config.path)
             self._own = _llama_files.find(path)
         if config.models_folder is None:
             return self._own
-        folder = Path(config.models_folder).expanduser()
+        folder = paths.place(config.models_folder)
         self._stored = _llama_files.there(folder, self._stored)
         more = {name: file for name, file in self._stored.items() if name not in self._own}
         return self._own | more

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final
 import msgspec
 from msgspec import Meta
 
+from penstock.config import paths
 from penstock.core.cards import ModelCard
 from penstock.core.errors import (
     BindingDownError,
@@ -84,7 +85,7 @@ class Engine:
     def __init__(self, config: Config, timeouts: Timeouts) -> None:
         del timeouts  # nothing here can be slow
         self._config = config
-        self._path = Path(config.path).expanduser()
+        self._path = paths.place(config.path)
         self._read: dict[Path, tuple[int, tuple[Entry, ...]]] = {}
 
     async def start(self) -> None:

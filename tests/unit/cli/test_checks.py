@@ -97,6 +97,11 @@ def test_a_state_file_from_the_future(tmp_path: Path):
     assert _checks.clock(1000.0, tmp_path).state == "broken"
 
 
+def test_a_file_that_goes_while_it_is_looked_at_is_no_trouble(tmp_path: Path):
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    assert _checks.clock(time.time(), tmp_path).state == "ok"
+
+
 def inspection(version: int | None, *, current: bool, segments: int = 1) -> _checks.Inspection:
     return _checks.Inspection(
         segments=segments,

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from penstock.cli._conversation import Conversation
-from penstock.core.errors import InvalidRequestError
+from penstock.core.errors import ConfigError, InvalidRequestError
 from penstock.core.request import Sampling
 
 
@@ -40,11 +40,11 @@ def test_a_question_without_an_answer_is_not_kept(talk: Conversation):
 
 
 def test_it_is_saved_with_what_was_cut_short_marked(talk: Conversation, tmp_path: Path):
-    talk.save(tmp_path / "talk.md")
+    talk.save(str(tmp_path / "talk.md"))
     text = (tmp_path / "talk.md").read_text()
     assert "**You:**\n\nTwo?\n\n**Model:**\n\nTw\n\n*(stopped here)*" in text
     assert text.count("stopped here") == 1
-    talk.save(tmp_path / "talk.json")
+    talk.save(str(tmp_path / "talk.json"))
     saved = msgspec.json.decode((tmp_path / "talk.json").read_bytes())
     assert saved["turns"][3] == {"role": "assistant", "text": "Tw", "stopped": True}
     assert (saved["model"], saved["system"]) == ("m", "Be brief.")
@@ -54,7 +54,13 @@ def test_nothing_is_overwritten(talk: Conversation, tmp_path: Path):
     path = tmp_path / "mine.md"
     path.write_text("precious")
     with pytest.raises(InvalidRequestError, match="is there already"):
-        talk.save(path)
+        talk.save(str(path))
     assert path.read_text() == "precious"
     with pytest.raises(InvalidRequestError, match="can't be written"):
-        talk.save(tmp_path / "no/such/folder.md")
+        talk.save(str(tmp_path / "no/such/folder.md"))
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/a.md", "a\0b"])
+def test_what_is_no_path_is_said(talk: Conversation, name: str):
+    with pytest.raises(ConfigError, match="is no path"):
+        talk.save(name)

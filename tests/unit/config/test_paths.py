@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from penstock.config import loading, paths
+from penstock.core.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +42,11 @@ def test_the_nearest_configuration_counts(home: Path, monkeypatch: pytest.Monkey
     assert paths.find_config(here) == users
     (here / "config.toml").write_text("")
     assert paths.find_config(here) == here / "config.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("~nobody-of-this-name/x", "no home of that name"), ("a\0b", "NUL")]
+)
+def test_what_is_no_path_is_said(text: str, told: str):
+    with pytest.raises(ConfigError, match=told):
+        paths.place(text)
