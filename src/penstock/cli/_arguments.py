@@ -1,6 +1,8 @@
 """Kinds of arguments. What none of them can be is refused as wrong usage, naming the option."""
 
 import math
+import os
+from pathlib import Path
 from typing import Final
 
 import click
@@ -27,6 +29,22 @@ class _Text(click.ParamType[str]):
         return text
 
 
+class _File(click.Path):
+    """A file's name that can be said, in a line of JSON too."""
+
+    def __init__(self, *, folders: bool) -> None:
+        super().__init__(dir_okay=folders, path_type=Path)
+
+    @override
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        return super().convert(TEXT.convert(os.fspath(value), param, ctx), param, ctx)
+
+
 class _Temperature(click.FloatRange):
     """A range has no place for what is no number, and click doesn't look."""
 
@@ -35,7 +53,7 @@ class _Temperature(click.FloatRange):
 
     @override
     def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+        self, value: float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
@@ -44,4 +62,6 @@ class _Temperature(click.FloatRange):
 
 
 TEXT: Final = _Text()
+CONFIG: Final = _File(folders=True)
+OUTPUT: Final = _File(folders=False)
 TEMPERATURE: Final = _Temperature()

@@ -128,6 +128,7 @@ def folder(config: Config, path: Path) -> Iterator[Finding]:
     if streams.log != "journal":
         yield Finding("log folder", "ok", "the log is in memory; it ends with the server")
         return
+    there, trouble = path, None
     try:
         there = next(parent for parent in (path, *path.parents) if parent.exists())
         trouble = _unusable(there, exists=there == path)

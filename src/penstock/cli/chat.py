@@ -8,7 +8,7 @@ import click
 
 from penstock.cli import _output, _running
 from penstock.cli._advice import explain, of_event
-from penstock.cli._arguments import COUNT, TEMPERATURE, TEXT
+from penstock.cli._arguments import CONFIG, COUNT, TEMPERATURE, TEXT
 from penstock.cli._conversation import STOPPED, Conversation
 from penstock.cli._markdown import Rendering
 from penstock.cli._settings import settings
@@ -36,7 +36,7 @@ _COMMANDS: Final = ["/model", "/system", "/save", "/clear", "/help", "/quit"]
 @click.option("-s", "--system", type=TEXT, default="", help="System prompt.")
 @click.option("--max-tokens", type=COUNT, help="Limit of each answer.")
 @click.option("--temperature", type=TEMPERATURE, help="Sampling temperature.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="As for `penstock stream`.")
+@click.option("-c", "--config", type=CONFIG, help="As for `penstock stream`.")
 def chat(
     *,
     model: str | None,

@@ -10,6 +10,7 @@ import click
 
 from penstock import registry
 from penstock.cli import _checks, _output, _running
+from penstock.cli._arguments import CONFIG
 from penstock.cli._checks import Finding, Inspection
 from penstock.cli._settings import load_config
 from penstock.cli._talking import needing_server, server_url
@@ -39,7 +40,7 @@ class _Journal(Protocol):
 
 
 @click.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="The config.toml to check.")
+@click.option("-c", "--config", type=CONFIG, help="The config.toml to check.")
 @click.option("--rebuild-index", is_flag=True, help="Make the log's index anew from its segments.")
 @click.option("--json", "as_json", is_flag=True, help="One finding a line, as JSON.")
 def doctor(*, config: Path | None, rebuild_index: bool, as_json: bool) -> None:

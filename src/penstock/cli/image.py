@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from penstock.cli import _running, _saving, _screen
 from penstock.cli._advice import explain, of_event
-from penstock.cli._arguments import COUNT, TEXT
+from penstock.cli._arguments import CONFIG, COUNT, OUTPUT, TEXT
 from penstock.cli._drawing import Drawing
 from penstock.cli._picturing import Ending, Human, Kept, Machine, Show
 from penstock.cli._settings import Settings, settings
@@ -62,7 +62,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUTPUT,
     help="File to write; .jpg and .webp ask for that format. Default: "
     "generated_images/generated_image_DATE-TIME.png. Nothing is ever overwritten.",
 )
@@ -84,7 +84,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     type=TEXT,
     help="Draw nothing: watch this stream, and save its pictures. It may have ended.",
 )
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="As for `penstock stream`.")
+@click.option("-c", "--config", type=CONFIG, help="As for `penstock stream`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for machines.")
 def image(*, config: Path | None, as_json: bool, **given: object) -> None:
     """Draw pictures of PROMPT, show how they come about, and save them.

@@ -14,7 +14,7 @@ from rich.table import Table
 from typing_extensions import override
 
 from penstock.cli import _output, _running
-from penstock.cli._arguments import COUNT
+from penstock.cli._arguments import CONFIG, COUNT
 from penstock.cli._settings import load_config
 from penstock.config import paths
 from penstock.core.errors import InvalidRequestError, NotFoundError
@@ -26,9 +26,7 @@ from penstock.stores import LateKeys
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _LONGEST: Final = 100 * 365 * _UNITS["d"] * 1000
 _NAME: Final = re.compile(r"(?!key-)[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
-_CONFIG = click.option(
-    "-c", "--config", type=click.Path(path_type=Path), help="The server's config.toml."
-)
+_CONFIG = click.option("-c", "--config", type=CONFIG, help="The server's config.toml.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
 
 

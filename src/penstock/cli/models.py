@@ -7,13 +7,14 @@ import click
 from rich.table import Table
 
 from penstock.cli import _output, _running
+from penstock.cli._arguments import CONFIG
 from penstock.cli._settings import settings
 from penstock.cli._talking import partner
 from penstock.core.cards import BindingCard, ModelCard
 
 
 @click.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="As for `penstock stream`.")
+@click.option("-c", "--config", type=CONFIG, help="As for `penstock stream`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
 def models(*, config: Path | None, as_json: bool) -> None:
     """List what every binding offers.

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from penstock import registry
 from penstock.cli import _output, _running
 from penstock.cli._advice import explain
-from penstock.cli._arguments import COUNT, TEMPERATURE, TEXT
+from penstock.cli._arguments import CONFIG, COUNT, TEMPERATURE, TEXT
 from penstock.cli._conversation import STOPPED
 from penstock.cli._settings import settings
 from penstock.cli._typing import Lines, Piped, Typed, at_terminal
@@ -83,7 +83,7 @@ class _Mqtt(Protocol):
 @click.option("-s", "--system", type=TEXT, help="System prompt of a new session.")
 @click.option("--max-tokens", type=COUNT, help="Limit of each answer.")
 @click.option("--temperature", type=TEMPERATURE, help="Sampling temperature.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="A config.toml with [mqtt].")
+@click.option("-c", "--config", type=CONFIG, help="A config.toml with [mqtt].")
 def mqtt(*, config: Path | None, **given: object) -> None:
     """Talk with a model through an MQTT broker, where a Penstock with [mqtt] is on the other side.
 

@@ -19,6 +19,7 @@ from rich.progress import (
 
 from penstock.cli import _output, _running
 from penstock.cli import _store as stored
+from penstock.cli._arguments import CONFIG
 from penstock.cli._settings import settings
 from penstock.config import paths
 from penstock.core import events as ev
@@ -30,7 +31,7 @@ _HUBS: Final = ("hf.co/", "huggingface.co/")
 @click.command()
 @click.argument("model")
 @click.option("--name", help="What to call a file's model. Default: the file's name.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="A server's config.toml.")
+@click.option("-c", "--config", type=CONFIG, help="A server's config.toml.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for machines.")
 def pull(*, model: str, name: str | None, config: Path | None, as_json: bool) -> None:
     """Pull MODEL into the store: hf.co/ORG/REPO[:QUANT], or a GGUF file of this machine.

@@ -6,12 +6,13 @@ import click
 
 from penstock.cli import _output, _running
 from penstock.cli import _store as stored
+from penstock.cli._arguments import CONFIG
 from penstock.cli._settings import settings
 
 
 @click.command()
 @click.argument("models", nargs=-1, required=True)
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="A server's config.toml.")
+@click.option("-c", "--config", type=CONFIG, help="A server's config.toml.")
 def rm(*, models: tuple[str, ...], config: Path | None) -> None:
     """Forget MODELS of the store. A file goes with the last name it has.
 

@@ -10,6 +10,7 @@ import click
 
 from penstock.cli import _flags, _output, _running
 from penstock.cli._advice import single
+from penstock.cli._arguments import CONFIG
 from penstock.cli._settings import KEY_VARIABLE, load_config
 from penstock.cli._talking import needing_server, server_url
 from penstock.config import paths
@@ -40,9 +41,7 @@ _PROMPT: Final = "Tell me a story about a lighthouse."
 
 
 @click.command(cls=_flags.SettingsCommand, params=_flags.options())
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path), help="The config.toml to serve with."
-)
+@click.option("-c", "--config", type=CONFIG, help="The config.toml to serve with.")
 def serve(*, config: Path | None, **flags: object) -> None:
     """Serve the gateway until Ctrl-C.
 

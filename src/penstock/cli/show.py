@@ -7,13 +7,14 @@ import msgspec
 
 from penstock.cli import _output, _running
 from penstock.cli import _store as stored
+from penstock.cli._arguments import CONFIG
 from penstock.cli._settings import settings
 from penstock.core.stores import StoredModel
 
 
 @click.command()
 @click.argument("model")
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="A server's config.toml.")
+@click.option("-c", "--config", type=CONFIG, help="A server's config.toml.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
 def show(*, model: str, config: Path | None, as_json: bool) -> None:
     """Show a MODEL of the store: its file, where it is from, what it was created with.

@@ -9,7 +9,7 @@ import msgspec
 
 from penstock.cli import _output, _running
 from penstock.cli._advice import explain, of_event
-from penstock.cli._arguments import COUNT, TEMPERATURE, TEXT
+from penstock.cli._arguments import CONFIG, COUNT, TEMPERATURE, TEXT
 from penstock.cli._measures import Measures
 from penstock.cli._settings import EXAMPLE, Settings, settings
 from penstock.cli._showing import Human, Machine, Show
@@ -40,7 +40,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "-c",
     "--config",
-    type=click.Path(path_type=Path),
+    type=CONFIG,
     help="A client's JSON or TOML (api, defaults), or a server's config.toml.",
 )
 @click.option("-d", "--debug", is_flag=True, help="Show payloads, raw events and statistics.")

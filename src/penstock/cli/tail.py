@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from penstock.cli import _output, _running
-from penstock.cli._arguments import TEXT
+from penstock.cli._arguments import CONFIG, TEXT
 from penstock.cli._settings import settings
 from penstock.cli._talking import Streams, streams
 from penstock.core.events import (
@@ -38,7 +38,7 @@ from penstock.core.ports import StreamInfo
     help="Number of the first event.",
 )
 @click.option("-n", "--newest", type=click.IntRange(1, 1000), default=20, help="How many to list.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="As for `penstock stream`.")
+@click.option("-c", "--config", type=CONFIG, help="As for `penstock stream`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for machines.")
 def tail(
     *, stream_id: str | None, first: int, newest: int, config: Path | None, as_json: bool

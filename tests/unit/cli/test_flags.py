@@ -62,6 +62,8 @@ def test_wrong_usage_is_2(words: list[str]):
         (["mqtt", "--max-tokens", str(2**31), "x"], "'--max-tokens'"),
         (["image", "\udcff"], "'[PROMPT]'"),
         (["image", "--steps", str(10**30), "x"], "'--steps'"),
+        (["image", "-o", "\udcff.png", "x"], "'-o' / '--output'"),
+        (["stream", "--json", "-c", "\udcff.toml", "x"], "'-c' / '--config'"),
         (["image", "-o", "", "x"], "'-o': it names no file"),
         (["tail", "\udcff"], "'[STREAM_ID]'"),
         (["tail", "--from", str(2**63), "x"], "'--from'"),
