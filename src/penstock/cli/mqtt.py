@@ -10,6 +10,7 @@ from typing import Final, Protocol, cast
 import click
 import msgspec
 from msgspec.structs import replace
+from typing_extensions import override
 
 from penstock import registry
 from penstock.cli import _output, _running
@@ -19,7 +20,7 @@ from penstock.cli._conversation import STOPPED
 from penstock.cli._settings import settings
 from penstock.cli._typing import Lines, Piped, Typed, at_terminal
 from penstock.config import paths
-from penstock.config.schema import Mqtt
+from penstock.config.schema import Mqtt, ProjectName
 from penstock.core.errors import ConfigError, GatewayError, from_code
 from penstock.core.events import (
     Done,
@@ -34,6 +35,7 @@ from penstock.core.secrets import Secret
 
 _PATIENCE: Final = 4
 """Times [client.defaults] timeout: an answer over a broker waits for other clients' too."""
+_LONGEST: Final = 1024
 _PASSWORD: Final = "PENSTOCK_MQTT_PASSWORD"  # noqa: S105 - the name of a variable
 
 
@@ -71,12 +73,34 @@ class _Mqtt(Protocol):
     ) -> AbstractAsyncContextManager[_Asker]: ...
 
 
+class _Project(click.ParamType[str]):
+    """A project's name as the configuration has it; what else it may be would be other topics."""
+
+    name = "text"
+
+    @override
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        text = TEXT.convert(value, param, ctx)
+        try:
+            msgspec.convert(text, ProjectName)
+        except msgspec.ValidationError:
+            self.fail(f"{text[:80]!r} is no project: no spaces and none of / + # $", param, ctx)
+        if len(text.encode()) > _LONGEST:
+            self.fail(f"longer than {_LONGEST} bytes", param, ctx)
+        return text
+
+
 @click.command()
 @click.argument("prompt", type=TEXT, required=False)
 @click.option("-u", "--url", type=TEXT, help="mqtt://HOST:PORT or mqtts://…; default: [mqtt] url.")
 @click.option("--username", type=TEXT, help="Name for the broker; default: [mqtt] username.")
 @click.option(
-    "-p", "--project", type=TEXT, help="Project to ask; default: the first of [mqtt] projects."
+    "-p",
+    "--project",
+    type=_Project(),
+    help="Project to ask; default: the first of [mqtt] projects.",
 )
 @click.option("--session", type=TEXT, help="Session to go on with; default: a new one.")
 @click.option("-m", "--model", type=TEXT, help="Model to ask; default: the project's.")

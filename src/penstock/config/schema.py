@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from penstock.config._mqtt import Mqtt as Mqtt
 from penstock.config._mqtt import MqttProject as MqttProject
+from penstock.config._mqtt import ProjectName as ProjectName
 from penstock.config._section import Count, Positive
 from penstock.core.ports import OnDisconnect, Timeouts
 from penstock.core.secrets import Secret

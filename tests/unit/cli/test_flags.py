@@ -59,6 +59,10 @@ def test_wrong_usage_is_2(words: list[str]):
         (["chat", "-s", "\udcff"], "'-s' / '--system'"),
         (["chat", "--temperature", "NaN"], "'--temperature'"),
         (["mqtt", "-p", "\udcff", "x"], "'-p' / '--project'"),
+        (["mqtt", "-p", "#", "x"], "'-p' / '--project': '#' is no project"),
+        (["mqtt", "-p", "a/+", "x"], "'-p' / '--project'"),
+        (["mqtt", "-p", "a\x01", "x"], "'-p' / '--project'"),
+        (["mqtt", "-p", "a" * 70_000, "x"], "'-p' / '--project'"),
         (["mqtt", "--max-tokens", str(2**31), "x"], "'--max-tokens'"),
         (["image", "\udcff"], "'[PROMPT]'"),
         (["image", "--steps", str(10**30), "x"], "'--steps'"),
@@ -74,6 +78,12 @@ def test_what_no_argument_can_be_is_refused_by_its_name(words: list[str], named:
     found = CliRunner().invoke(main, words)
     assert found.exit_code == 2, found.output
     assert named in found.stderr
+
+
+def test_a_broker_that_can_be_none_is_named():
+    for url in ("mqtt://a..b", "mqtt://[::1", "mqtt://h:99999", "http://h"):
+        found = CliRunner().invoke(main, ["mqtt", "-u", url, "x"])
+        assert (found.exit_code, found.stderr[:20]) == (1, "penstock: mqtt.url: ")
 
 
 def test_a_setting_out_of_range_is_named():

@@ -13,7 +13,7 @@ from penstock.config.schema import Mqtt
 from penstock.core.errors import EngineProtocolError, UnavailableError, from_code
 from penstock.core.events import TERMINAL, Entry
 from penstock.transports.mqtt.client import Incoming, Outgoing
-from penstock.transports.mqtt.link import Link, check
+from penstock.transports.mqtt.link import WANTED, Link, check
 from penstock.transports.mqtt.shapes import Trouble
 from penstock.wire import json, native
 
@@ -43,7 +43,9 @@ class Asker:
         """Raises `UnavailableError` when the broker can't be reached or lets us not in."""
         trouble = await check(self._settings)
         if trouble is not None:
-            raise UnavailableError(f"the MQTT broker at {trouble}")
+            raise UnavailableError(
+                f"the MQTT broker at {trouble}; check its address, and name and password"
+            )
         await self._group.__aenter__()
         self._task = self._group.create_task(self._link.run(self._receive))
         return self
@@ -100,7 +102,7 @@ class Asker:
                 silent += _ASK_AGAIN_SECONDS
                 if silent >= within:
                     topic = f"{self._project}/user_input"
-                    raise UnavailableError(f"nothing answers on {topic}") from None
+                    raise UnavailableError(f"nothing answers on {topic}; {WANTED}") from None
                 if last:
                     await self._say(f"resume/{request}", {"after": last}, within)
                 continue

@@ -37,6 +37,7 @@ from penstock.wire import json
 
 logger = logging.getLogger(__name__)
 
+WANTED: Final = "is a Penstock there whose [mqtt] has this project?"
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 60.0
 _TRIES: Final = 2
@@ -74,6 +75,11 @@ def broker(settings: Mqtt) -> Broker:
         raise ConfigError(f"mqtt.url: {error}", param="mqtt.url") from error
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
         raise ConfigError("mqtt.url: expected mqtt://HOST or mqtts://HOST", param="mqtt.url")
+    try:
+        parts.hostname.encode("idna")  # as the look-up will
+    except UnicodeError as error:
+        what = f"mqtt.url: {parts.hostname!r} names no host"
+        raise ConfigError(what, param="mqtt.url") from error
     if parts.username or parts.password:
         raise ConfigError(
             "mqtt.url: name and password go into [mqtt] username and password", param="mqtt.url"
@@ -269,7 +275,7 @@ class Link:
             said = ReasonCode(PacketTypes.PUBACK, identifier=code)
             raise UnavailableError(f"the broker takes no message on {message.topic}: {said}")
         if code == _NOBODY and message.heard:
-            raise UnavailableError(f"nobody listens on {message.topic}")
+            raise UnavailableError(f"nobody listens on {message.topic}; {WANTED}")
 
     async def leave(self) -> None:
         """Says that we are gone, if the broker can hear it: a clean end sends no last will."""
