@@ -133,7 +133,7 @@ def _refused(repo: str, error: Exception) -> GatewayError:
         case OfflineModeIsEnabled():
             return EngineError("the hub is not asked: HF_HUB_OFFLINE is set")
         case _:
-            return EngineError("the hub can't be reached")
+            return EngineError("the hub can't be reached; check the network, and HF_ENDPOINT")
 
 
 def _files(info: ModelInfo) -> list[_File]:

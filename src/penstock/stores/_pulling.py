@@ -8,6 +8,7 @@ from contextlib import aclosing
 from importlib import import_module
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, cast
+from urllib.parse import urlsplit
 
 from penstock.core.errors import (
     ConfigError,
@@ -225,7 +226,10 @@ class Contents:
 
 
 def _hub() -> _HubModule:
-    """Loaded when needed: it takes a while, and its package is an extra."""
+    """Loaded when needed: it takes a while, and its package is an extra, which trips over an
+    address that is none.
+    """
+    _check_address(os.environ.get("HF_ENDPOINT", ""))
     try:
         return cast("_HubModule", import_module("penstock.stores._hub"))
     except ModuleNotFoundError as error:
@@ -234,6 +238,20 @@ def _hub() -> _HubModule:
         raise ConfigError(
             f"pulling from the hub needs {error.name!r}: pip install 'penstock[hub]'"
         ) from error
+
+
+def _check_address(endpoint: str) -> None:
+    """Raises `ConfigError`, without a password that may be in it."""
+    try:
+        parts = urlsplit(endpoint)
+        host = parts.hostname or ""
+        whole = parts.scheme in {"http", "https"} and host and parts.port != 0
+        if host.isascii():
+            host.encode("idna")  # as the look-up will
+    except ValueError:
+        whole = False
+    if endpoint and not whole:
+        raise ConfigError("HF_ENDPOINT is no address; it looks like https://HOST")
 
 
 def _size(path: Path) -> int:

@@ -18,6 +18,7 @@ from penstock import compose
 from penstock.config.schema import Config, Paths, Streams
 from penstock.core import events as ev
 from penstock.core.errors import (
+    ConfigError,
     EngineError,
     EngineProtocolError,
     EngineRefusedError,
@@ -369,6 +370,16 @@ async def test_an_unreachable_hub(store: Models, hub: Hub, monkeypatch: pytest.M
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(EngineError, match="can't be reached"):
         await pull(store)
+
+
+@pytest.mark.parametrize(
+    "url", ["x", "ftp://a", "http://[::1", "http://u:sekret@[a", "http://a..b", "http://a:99999"]
+)
+async def test_an_address_that_is_no_hubs(store: Models, monkeypatch: pytest.MonkeyPatch, url: str):
+    monkeypatch.setenv("HF_ENDPOINT", url)
+    with pytest.raises(ConfigError, match="HF_ENDPOINT is no address") as caught:
+        await pull(store)
+    assert "sekret" not in str(caught.value)
 
 
 # ── models in parts ──────────────────────────────────────────────────────────────────────────────
