@@ -26,6 +26,7 @@ class Command:
             "HOME": str(home),
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT / "src"),
+            "DEMO": str(ROOT / "src/penstock/models/penstock-demo.gguf"),
         }
 
     def shell(
@@ -77,6 +78,7 @@ def command(tmp_path: Path, upstream: Upstream) -> Command:
         "penstock models -c client.toml",
         "echo x | penstock chat -c client.toml",
         "penstock stream --example",
+        "penstock pull $DEMO",
     ],
 )
 def test_a_full_output_is_one_line(command: Command, line: str):

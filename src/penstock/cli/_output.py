@@ -41,13 +41,13 @@ def clean(text: str) -> str:
 
 def say(text: str = "", *, dim: bool = False, bold: bool = False) -> None:
     """One line on standard output."""
-    with _written(sys.stdout):
+    with written(sys.stdout):
         click.secho(clean(text), dim=dim or None, bold=bold or None)
 
 
 def write(text: str, *, dim: bool = False, colour: str | None = None) -> None:
     """A piece of text, at once and without a line end."""
-    with _written(sys.stdout):
+    with written(sys.stdout):
         click.secho(clean(text), nl=False, dim=dim or None, fg=colour)
 
 
@@ -63,7 +63,7 @@ def trouble(text: str) -> None:
 
 def machine(value: object) -> None:
     """One line of JSON on standard output."""
-    with _written(sys.stdout):
+    with written(sys.stdout):
         click.echo(json.encode(value).decode())
 
 
@@ -74,7 +74,7 @@ def cells(*texts: str) -> tuple[Text, ...]:
 
 def draw(what: RenderableType) -> None:
     """A table or another thing of rich's."""
-    with _written(sys.stdout):
+    with written(sys.stdout):
         console().print(what)
 
 
@@ -87,7 +87,8 @@ def console(*, aside: bool = False) -> Console:
 
 
 @contextmanager
-def _written(stream: TextIO) -> Iterator[None]:
+def written(stream: TextIO) -> Iterator[None]:
+    """What is written in it. Raises `OutputError`."""
     try:
         yield
     except OSError as error:

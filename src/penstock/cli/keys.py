@@ -17,7 +17,7 @@ from penstock.cli import _output, _running
 from penstock.cli._arguments import CONFIG, COUNT
 from penstock.cli._settings import load_config
 from penstock.config import paths
-from penstock.core.errors import InvalidRequestError, NotFoundError
+from penstock.core.errors import InvalidRequestError, NotFoundError, UnavailableError
 from penstock.core.keys import KeyRecord
 from penstock.core.principals import ADMIN, Principal
 from penstock.gateway.keys import issue
@@ -200,6 +200,9 @@ async def _store(config: Path | None) -> AsyncIterator[LateKeys]:
     store = LateKeys(loaded.stores, paths.stores_file())
     try:
         yield store
+    except UnavailableError as error:
+        place = "that of [stores] url" if loaded.stores.url else f"{paths.stores_file()}"
+        raise UnavailableError(f"{error.message}; it is {place}") from error
     finally:
         await store.aclose()
 

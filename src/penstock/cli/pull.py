@@ -1,6 +1,7 @@
 """`penstock pull`: a model from the hub, or from a file, into the store."""
 
 import re
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -98,7 +99,10 @@ async def _human(batches: _Batches) -> None:
         TimeRemainingColumn(),
     )
     bars: dict[str, TaskID] = {}
-    with Progress(*columns, console=_output.console()) as progress:
+    with (
+        _output.written(sys.stdout),
+        Progress(*columns, console=_output.console()) as progress,
+    ):
         async for batch in batches:
             for event in batch:
                 if isinstance(event, ev.Progress):

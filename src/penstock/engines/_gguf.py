@@ -162,7 +162,7 @@ def facts(path: Path, names: frozenset[str]) -> Facts:
 
 
 def _read(path: Path, longest: int, names: frozenset[str]) -> "tuple[_Header, int, os.stat_result]":
-    name = path.name
+    name = path.name or str(path)
     try:
         status = path.stat()
         # Opening a pipe would wait for its writer.

@@ -69,6 +69,17 @@ def test_what_no_key_can_have_is_refused_before_it_is_made(words: tuple[str, ...
     assert call("list").stdout.startswith("none; ")
 
 
+def test_a_database_that_fails_is_named(home: Path, monkeypatch: pytest.MonkeyPatch):
+    (home / "file").write_text("")
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "file"))
+    told = call("create", "anna", status=1).stderr
+    assert f"the database failed; it is {home}/file/penstock/stores.sqlite" in told
+    monkeypatch.setenv("PENSTOCK_STORES__URL", "sqlite:////proc/nowhere/sekret")
+    told = call("create", "anna", status=1).stderr
+    assert "it is that of [stores] url" in told
+    assert "sekret" not in told
+
+
 def test_names():
     for name in ("key-1", "two words", "line\n", "x" * 65, ""):
         assert "NAME" in call("create", name, status=1).stderr
