@@ -25,8 +25,9 @@ address of its `[server]`, if a Penstock answers there within 300 ms; else a gat
 command's own process. A key for a server on this machine comes from `PENSTOCK_KEY`, else from the
 configuration.
 
-Exit status everywhere: 0 done, 1 failed (with a line that says what to do), 2 wrong usage, 130
-Ctrl-C."""
+Exit status everywhere: 0 done, 1 failed (with a line that says what to do; without one where the
+reader of the output has left, as in `| head`), 2 wrong usage, 130 Ctrl-C. `penstock serve` ends
+with 0 when Ctrl-C or SIGTERM stops it while it listens."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -43,7 +44,8 @@ def made() -> dict[Path, str]:
 def cli_markdown() -> str:
     """Every command's help, as `--help` prints it at 88 columns."""
     parts = [CLI_HEAD]
-    context = click.Context(command, info_name="penstock", max_content_width=88, terminal_width=88)
+    own = {**command.context_settings, "max_content_width": 88, "terminal_width": 88}
+    context = click.Context(command, info_name="penstock", **own)
     parts.append(block(command.get_help(context)))
     parts += _below(command, context, "penstock")
     return "\n\n".join(parts) + "\n"
