@@ -23,7 +23,8 @@ CLI_HEAD = """\
 How the server is found: `[client.api] endpoint` of the configuration, if there is one; else the
 address of its `[server]`, if a Penstock answers there within 300 ms; else a gateway in the
 command's own process. A key for a server on this machine comes from `PENSTOCK_KEY`, else from the
-configuration.
+configuration. Proxies are taken from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, on the way to a
+named endpoint only.
 
 Exit status everywhere: 0 done, 1 failed (with a line that says what to do; without one where the
 reader of the output has left, as in `| head`), 2 wrong usage, 130 Ctrl-C. `penstock serve` ends

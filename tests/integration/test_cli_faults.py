@@ -255,6 +255,30 @@ def test_the_example_is_printed():
     assert json.loads(found.stdout)["defaults"]["max_tokens"] == 300
 
 
+def test_the_environments_proxy_is_on_the_way_to_an_endpoint(monkeypatch: pytest.MonkeyPatch):
+    with upstream(*GOOD) as proxy:
+        configure("http://models.example:8080")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.setenv("http_proxy", f"http://me:s%20cret@127.0.0.1:{proxy.port}")
+        found = CliRunner().invoke(main, ["stream", "x", "--debug"])
+        (asked,) = proxy.requests
+    assert found.exit_code == 0, found.output
+    assert asked.startswith(b"POST http://models.example:8080/v1/chat/completions HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic bWU6cyBjcmV0\r\n" in asked
+    assert "cret" not in found.output.replace("very-secret", "")
+
+
+@pytest.mark.parametrize("proxy", ["http://me:hidden@host:port", "http://me:hidden@127.0.0.1:1"])
+def test_a_proxy_that_is_none_or_is_away_is_said(monkeypatch: pytest.MonkeyPatch, proxy: str):
+    configure("http://models.example:8080")
+    monkeypatch.setenv("http_proxy", proxy)
+    found = CliRunner().invoke(main, ["stream", "x"])
+    assert found.exit_code == 1
+    assert "http_proxy: " in found.stderr or "nothing answers at" in found.stderr
+    assert "hidden" not in found.output
+
+
 def test_ctrl_c_says_what_arrived_and_leaves_the_server():
     with upstream(SSE_HEAD, said("Once "), said("upon"), "stall") as server:
         configure(server.url)

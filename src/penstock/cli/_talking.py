@@ -141,7 +141,8 @@ async def _server(settings: Settings) -> Connection | None:
     try:
         if endpoint is not None:
             return Connection(endpoint, key=client.api.token, timeouts=timeouts)
-        found = Connection(server_url(settings.config), key=settings.local_key, timeouts=timeouts)
+        url = server_url(settings.config)
+        found = Connection(url, key=settings.local_key, timeouts=timeouts, direct=True)
     except InvalidRequestError as error:
         if error.param is not None:
             raise

@@ -135,7 +135,7 @@ async def _ours(config: Config) -> bool:
     if config.server.port == 0:
         return False
     try:
-        async with Connection(server_url(config)) as client:
+        async with Connection(server_url(config), direct=True) as client:
             return await client.is_penstock(within=_HEALTH_SECONDS)
     except InvalidRequestError:
         return False  # of no address; the check of the port says so

@@ -17,6 +17,7 @@ from penstock.client._answering import Answering, Asked
 from penstock.client._completions import Received
 from penstock.client._lost import lost
 from penstock.client._openai_models import models
+from penstock.client._proxies import proxy_of
 from penstock.client._reading import Reading
 from penstock.client._refusals import refusal
 from penstock.core.cards import ModelCard
@@ -61,8 +62,8 @@ class Connection:
 
     `url`: the server's address; `/v1` is added when it has no path. A user and a password in it are
     sent where no key is, and never shown. `key` is sent as a bearer token. `timeouts` in seconds.
-    `patience`: how many seconds a followed stream may be unreachable.
-    Every error is one of `penstock.core.errors` and says what to do.
+    `patience`: how many seconds a followed stream may be unreachable. `direct`: by no proxy of the
+    environment. Every error is one of `penstock.core.errors` and says what to do.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Connection:
         key: Secret | str | None = None,
         timeouts: Timeouts | None = None,
         patience: float = 60.0,
+        direct: bool = False,
     ) -> None:
         if "?" in url or "#" in url:
             raise InvalidRequestError("an address ends with its path: no ? and no #")
@@ -82,10 +84,14 @@ class Connection:
         self._authorization = authorization(self._key, who)
         self._timeouts = timeouts or Timeouts()
         self._patience = patience
+        self._direct = direct
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        """Raises `InvalidRequestError` for a proxy that makes no sense."""
+        proxy = None if self._direct else proxy_of(self.url)
         self._session = aiohttp.ClientSession(
+            proxy=proxy.url if proxy is not None else None,
             headers={"Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
         )
