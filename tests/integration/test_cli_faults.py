@@ -234,6 +234,21 @@ def test_a_bad_configuration_is_named(text: str, said_: str):
     assert "secret" not in found.stderr
 
 
+@pytest.mark.parametrize("command", ["models", "tail", "tail abc", "image --stream abc"])
+def test_an_address_where_nobody_or_somebody_else_is_is_said_at_once(command: str):
+    Path("config.json").write_text(f'{{"api": {{"endpoint": "http://127.0.0.1:{free_port()}"}}}}')
+    found = CliRunner().invoke(main, command.split())
+    assert found.exit_code == 1
+    assert "is the server running there?" in found.stderr
+    with upstream() as server:  # of any GET it makes a list of models that no stream has
+        Path("config.json").write_text(f'{{"api": {{"endpoint": "{server.url}"}}}}')
+        found = CliRunner().invoke(main, command.split())
+    if command == "models":
+        assert "scripted" in found.stdout
+    else:
+        assert f"what {server.url}/v1 answers makes no sense; check the address" in found.stderr
+
+
 @pytest.mark.parametrize("command", ["models", "tail", "doctor"])
 @pytest.mark.parametrize("host", ["[", "a" * 64])
 def test_a_host_that_is_none_is_named(command: str, host: str, monkeypatch: pytest.MonkeyPatch):

@@ -68,7 +68,8 @@ class Endpoint:
 
     @asynccontextmanager
     async def follow(self, stream: str, after: Seq) -> AsyncIterator[AsyncIterator[Entry]]:
-        """Past and live."""
+        """Past and live. A server that isn't there is said at once; one that goes is waited for."""
+        await self._client.streams(1)
         async with aclosing(self._client.follow(stream, after)) as entries:
             yield entries
 

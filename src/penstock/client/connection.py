@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
@@ -222,7 +222,9 @@ class Connection:
 
     async def models(self) -> Sequence[ModelCard]:
         """What the server offers."""
-        return models(bytes(await self._ask("GET", "/models", msgspec.Raw)))
+        data = bytes(await self._ask("GET", "/models", msgspec.Raw))
+        with self._reading():
+            return models(data)
 
     @asynccontextmanager
     async def chat(self, request: Request) -> AsyncIterator[Answering]:
@@ -324,6 +326,16 @@ class Connection:
                         body += piece
             raise refusal(response.status, body, response.headers.get("Retry-After"), self._key)
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """An answer that makes no sense: then it isn't the server that was meant."""
+        try:
+            yield
+        except EngineProtocolError as error:
+            raise EngineProtocolError(
+                f"what {self.url} answers makes no sense; check the address ({error.message})"
+            ) from error
+
     async def _bytes(self, url: str) -> bytes:
         try:
             async with (
@@ -342,6 +354,8 @@ class Connection:
                 self._http.request(method, self.url + path, headers=self._headers()) as response,
             ):
                 await self._check(response)
-                return json.decode(await response.read(), kind, EngineProtocolError)
+                data = await response.read()
+            with self._reading():
+                return json.decode(data, kind, EngineProtocolError)
         except (aiohttp.ClientError, OSError) as error:
             raise lost(error, self.url) from error
