@@ -227,9 +227,15 @@ def _row(record: KeyRecord) -> tuple[str, ...]:
         record.id,
         f"{record.hint}…",
         f"{state} {_time(until)}" if until else state,
-        ", ".join((*record.models, *record.dialects)) or "everything",
+        _scope(record),
         ", ".join(limits),
     )
+
+
+def _scope(record: KeyRecord) -> str:
+    models = f"models {', '.join(record.models)}" if record.models else ""
+    dialects = f"dialects {', '.join(record.dialects)}" if record.dialects else ""
+    return "; ".join(one for one in (models, dialects) if one) or "everything"
 
 
 def _state(record: KeyRecord) -> str:

@@ -33,11 +33,13 @@ def test_a_listing_shows_what_every_key_may(monkeypatch: pytest.MonkeyPatch):
     )
     call("create", "bert", "--admin", "--requests-per-minute", str(2**31 - 1))
     call("create", "cilla", "--expires", "1s")
+    call("create", "dora", "--models", "a", "--models", "b", "--dialects", "ollama*")
     call("revoke", "bert")
     now = keys._now()
     monkeypatch.setattr(keys, "_now", lambda: now + 2_000)
     shown = call("list").stdout
-    _, anna, bert, cilla = shown.splitlines()
+    _, anna, bert, cilla, dora = shown.splitlines()
+    assert "  models a, b; dialects ollama*  " in dora
     assert "active until" in anna
     assert "llama[a-z]*" in anna
     assert "4 at once" in anna
@@ -47,7 +49,7 @@ def test_a_listing_shows_what_every_key_may(monkeypatch: pytest.MonkeyPatch):
     assert "everything" in cilla
     assert made.stdout.strip() not in shown
     listed = json.loads(call("list", "--json").stdout)["keys"]
-    assert [key["state"] for key in listed] == ["active", "revoked", "expired"]
+    assert [key["state"] for key in listed] == ["active", "revoked", "expired", "active"]
     assert not any("digest" in key for key in listed)
 
 
