@@ -67,6 +67,13 @@ def _of_server(path: Path | None, environment: Mapping[str, str]) -> Settings:
     )
 
 
+def server_config(chosen: Path | None) -> Config:
+    """What `penstock serve` would take, for commands that work on what is a server's. A
+    `./config.json`, which may be anybody's, is none of it. Raises `ConfigError`.
+    """
+    return load_config(chosen or paths.find_config(Path.cwd()), os.environ)
+
+
 def load_config(
     path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, str] | None = None
 ) -> Config:

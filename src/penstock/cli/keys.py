@@ -1,6 +1,5 @@
 """`penstock keys`: make, list and revoke API keys, also while a server runs."""
 
-import os
 import re
 import time
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ from typing_extensions import override
 
 from penstock.cli import _output, _running
 from penstock.cli._arguments import CONFIG, COUNT
-from penstock.cli._settings import load_config
+from penstock.cli._settings import server_config
 from penstock.config import paths
 from penstock.core.errors import InvalidRequestError, NotFoundError, UnavailableError
 from penstock.core.keys import KeyRecord
@@ -195,8 +194,7 @@ async def _revoke(config: Path | None, name_or_id: str, *, as_json: bool) -> int
 
 @asynccontextmanager
 async def _store(config: Path | None) -> AsyncIterator[LateKeys]:
-    # The file that `penstock serve` would take, whatever `penstock stream` is configured with.
-    loaded = load_config(config or paths.find_config(Path.cwd()), os.environ)
+    loaded = server_config(config)
     store = LateKeys(loaded.stores, paths.stores_file())
     try:
         yield store

@@ -17,7 +17,7 @@ from penstock.cli import _output, _running
 from penstock.cli._advice import explain
 from penstock.cli._arguments import CONFIG, COUNT, TEMPERATURE, TEXT
 from penstock.cli._conversation import STOPPED
-from penstock.cli._settings import settings
+from penstock.cli._settings import server_config
 from penstock.cli._typing import Lines, Piped, Typed, at_terminal
 from penstock.config import paths
 from penstock.config.schema import Mqtt, ProjectName
@@ -126,8 +126,8 @@ def mqtt(*, config: Path | None, **given: object) -> None:
 
 
 async def _mqtt(config: Path | None, wish: _Wish) -> int:
-    chosen = settings(config)
-    broker = _broker(chosen.config.mqtt, wish)
+    chosen = server_config(config)
+    broker = _broker(chosen.mqtt, wish)
     project = wish.project or next(iter(broker.projects), "general")
     session = wish.session or f"terminal-{secrets.token_hex(4)}"
     module = cast("_Mqtt", registry.load("transports", "mqtt"))

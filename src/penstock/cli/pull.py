@@ -21,7 +21,7 @@ from rich.progress import (
 from penstock.cli import _output, _running
 from penstock.cli import _store as stored
 from penstock.cli._arguments import CONFIG
-from penstock.cli._settings import settings
+from penstock.cli._settings import server_config
 from penstock.config import paths
 from penstock.core import events as ev
 from penstock.core.request import Request
@@ -52,7 +52,7 @@ def pull(*, model: str, name: str | None, config: Path | None, as_json: bool) ->
 
 
 async def _pull(model: str, name: str | None, config: Path | None, *, as_json: bool) -> int:
-    store = stored.open_store(settings(config).config)
+    store = stored.open_store(server_config(config))
     path = _path(model)
     if path is not None:
         batches = store.add(path, name or _plain(path.stem))

@@ -7,7 +7,7 @@ import click
 from penstock.cli import _output, _running
 from penstock.cli import _store as stored
 from penstock.cli._arguments import CONFIG
-from penstock.cli._settings import settings
+from penstock.cli._settings import server_config
 
 
 @click.command()
@@ -24,7 +24,7 @@ def rm(*, models: tuple[str, ...], config: Path | None) -> None:
 
 
 async def _rm(models: tuple[str, ...], config: Path | None) -> int:
-    store = stored.open_store(settings(config).config)
+    store = stored.open_store(server_config(config))
     for name in models:
         await store.delete(name)
         _output.say(f"deleted {name}")

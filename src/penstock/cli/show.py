@@ -8,7 +8,7 @@ import msgspec
 from penstock.cli import _output, _running
 from penstock.cli import _store as stored
 from penstock.cli._arguments import CONFIG
-from penstock.cli._settings import settings
+from penstock.cli._settings import server_config
 from penstock.core.stores import StoredModel
 
 
@@ -28,7 +28,7 @@ def show(*, model: str, config: Path | None, as_json: bool) -> None:
 
 
 async def _show(name: str, config: Path | None, *, as_json: bool) -> int:
-    store = stored.open_store(settings(config).config)
+    store = stored.open_store(server_config(config))
     model = await stored.find(store, name)
     if as_json:
         _output.machine(msgspec.structs.asdict(model))

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from penstock.cli.__main__ import main
 from penstock.cli._settings import EXAMPLE, settings
 from penstock.core.errors import ConfigError
 from penstock.core.secrets import Secret
@@ -13,7 +15,8 @@ from penstock.core.secrets import Secret
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -82,3 +85,23 @@ def test_the_examples_keys_are_the_demonstrations():
     found = json.loads(EXAMPLE)
     assert list(found) == ["api", "defaults"]
     assert list(found["defaults"]) == ["model", "max_tokens", "temperature", "timeout"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["show", "nope"], "no model named 'nope'"),
+        (["rm", "nope"], "no model named 'nope'"),
+        (["pull", "./nope.gguf"], "no file nope.gguf"),
+        (["keys", "revoke", "nope"], "no key 'nope'"),
+        (["mqtt", "x"], "mqtt.url: Port"),
+    ],
+)
+def test_what_is_a_servers_is_not_configured_by_anybodys_config_json(
+    here: Path, words: list[str], told: str
+):
+    (here / "config.json").write_text('{"model_type": "llama"}')  # of a model's folder
+    (here / "config.toml").write_text('[mqtt]\nurl = "mqtt://h:99999"\n')
+    found = CliRunner().invoke(main, words)
+    assert found.exit_code == 1
+    assert told in found.stderr
