@@ -197,6 +197,19 @@ def test_debug_shows_all_but_the_key():
     assert KEY not in shown
 
 
+def test_debug_shows_no_password_of_an_address():
+    with upstream(*GOOD) as server:
+        address = server.url.replace("//", "//me:s3cret@")
+        config = {"api": {"endpoint": f"{address}/v1"}, "defaults": {"model": "m"}}
+        Path("config.json").write_text(json.dumps(config))
+        found = CliRunner().invoke(main, ["stream", "x", "--debug"])
+        (request,) = server.requests
+    assert found.exit_code == 0, found.output
+    assert b"authorization: basic bwu6cznjcmv0\r\n" in request.lower()
+    assert '"endpoint": "http://***@127.0.0.1:' in found.stdout
+    assert "s3cret" not in found.output
+
+
 def test_json_is_one_object_a_line():
     found = run(GOOD, "x", "--json", "--debug")
     lines = [json.loads(line) for line in found.stdout.splitlines()]

@@ -19,7 +19,10 @@ from penstock.core.errors import (
 )
 from penstock.core.events import Failed
 
-_KEY: Final = "give the key as [client.api] token (api.token in a client file), or as PENSTOCK_KEY"
+_KEY: Final = (
+    "give the key as [client.api] token (api.token in a client file); for a server on this machine "
+    "also as PENSTOCK_KEY"
+)
 _ADVICE: Final[tuple[tuple[type[GatewayError], str], ...]] = (
     (UnknownModelError, "`penstock models` lists what there is"),
     (UnknownBindingError, "`penstock models` lists what there is"),

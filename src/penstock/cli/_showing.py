@@ -1,5 +1,6 @@
 """How `penstock stream` shows an answer: for a person, in the demonstration's order, or as JSON."""
 
+import re
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -30,6 +31,7 @@ from penstock.wire import json
 
 _LINE: Final = "=" * 50
 _THIN: Final = "-" * 60
+_WHO: Final = re.compile(r"//[^/?#]*@")
 
 
 class Show(Protocol):
@@ -204,6 +206,11 @@ class Human(Show):
         self._debug.figures(figures)
 
 
+def _unsigned(address: str | None) -> str | None:
+    """An address without the password that may be in it."""
+    return _WHO.sub("//***@", address) if address is not None else None
+
+
 class _Debug:
     """What `--debug` adds: configuration, payloads, raw events, statistics; every key masked."""
 
@@ -218,7 +225,7 @@ class _Debug:
         self._secrets = [key for key in (api.token, chosen.local_key) if key is not None]
         defaults = chosen.client.defaults
         shown: dict[str, object] = {
-            "api": {"endpoint": api.endpoint, "token": "***" if api.token else None},
+            "api": {"endpoint": _unsigned(api.endpoint), "token": "***" if api.token else None},
             "defaults": {name: getattr(defaults, name) for name in defaults.__struct_fields__},
         }
         self._dump("configuration", shown)
