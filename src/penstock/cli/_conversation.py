@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.cli import _saving
 from penstock.config import paths
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Message, say
@@ -68,8 +69,7 @@ class Conversation:
         path = paths.place(name)
         data = self._json() if path.suffix == ".json" else self._markdown().encode()
         try:
-            with path.open("xb") as file:
-                file.write(data)
+            _saving.make(path, data)
         except FileExistsError as error:
             raise InvalidRequestError(f"{path} is there already; choose another name") from error
         except OSError as error:

@@ -37,8 +37,7 @@ def save(data: bytes, wanted: Path, media_type: str) -> Path:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         for path in _names(wanted if same else wanted.with_suffix(kind)):
             try:
-                with path.open("xb") as file:
-                    file.write(data)
+                make(path, data)
             except FileExistsError:
                 continue
             return path
@@ -47,6 +46,17 @@ def save(data: bytes, wanted: Path, media_type: str) -> Path:
             f"{wanted} can't be written ({error.strerror}); choose another place with -o FILE"
         ) from error
     raise ConfigError(f"{wanted} and {_MOST_NAMES} names like it are taken")
+
+
+def make(path: Path, data: bytes) -> None:
+    """A new file, whole or not at all. Raises `OSError`; `FileExistsError` where one is."""
+    with path.open("xb") as file:
+        try:
+            file.write(data)
+            file.flush()
+        except OSError:
+            path.unlink()
+            raise
 
 
 def usual_name(now: datetime) -> Path:

@@ -1,5 +1,7 @@
 """Names of files, and texts in PNGs."""
 
+import resource
+from collections.abc import Iterator
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +11,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from penstock.cli import _saving
-from penstock.core.errors import ConfigError
+from penstock.cli._conversation import Conversation
+from penstock.core.errors import ConfigError, InvalidRequestError
+from penstock.core.request import Sampling
 
 
 def png(**texts: str) -> bytes:
@@ -76,6 +80,27 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigError, match="choose another place with -o FILE"):
         _saving.save(b"1", tmp_path / "file" / "a.png", "image/png")
+
+
+@pytest.fixture
+def little_room() -> Iterator[int]:
+    """No file may become larger than this many bytes."""
+    most = 4096
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    yield most
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("more", [1, 1 << 20])
+def test_a_file_is_whole_or_not_there(tmp_path: Path, little_room: int, more: int):
+    with pytest.raises(ConfigError, match="File too large"):
+        _saving.save(bytes(little_room + more), tmp_path / "a.png", "image/png")
+    talk = Conversation("m", "", Sampling())
+    talk.keep("Hi", "x" * (little_room + more), stopped=False)
+    with pytest.raises(InvalidRequestError, match="can't be written: File too large"):
+        talk.save(str(tmp_path / "talk.md"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_usual_name_has_the_time():
