@@ -45,6 +45,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Whether an endpoint is named, so that nothing is looked for."""
         return self.client.api.endpoint is not None
 
+    def key(self, name: str) -> str:
+        """A key of `client`, as the file that counted spells it."""
+        return f"client.{name}" if self.client is self.config.client else name
+
+    def wanted_model(self) -> ConfigError:
+        """What to say where a model has to be named and is not."""
+        key = self.key("defaults.model")
+        place = self.where or "the configuration"
+        what = f"{key}: missing in {place}; name a model there or with -m MODEL"
+        return ConfigError(what, param=key)
+
 
 def settings(chosen: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
     """Raises `ConfigError` naming file and key."""

@@ -146,7 +146,7 @@ async def _server(settings: Settings) -> Connection | None:
     except InvalidRequestError as error:
         if error.param is not None:
             raise
-        name = "server.host" if endpoint is None else "api.endpoint"
+        name = "server.host" if endpoint is None else settings.key("api.endpoint")
         place = f" (in {settings.where})" if settings.where is not None else ""
         raise ConfigError(f"{name}: {error.message}{place}", param=name) from error
     async with found:

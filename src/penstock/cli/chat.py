@@ -15,7 +15,7 @@ from penstock.cli._settings import settings
 from penstock.cli._talking import Partner, partner
 from penstock.cli._typing import Lines, Piped, Typed, at_terminal
 from penstock.config import paths
-from penstock.core.errors import ConfigError, GatewayError, InvalidRequestError
+from penstock.core.errors import GatewayError, InvalidRequestError
 from penstock.core.events import Done, Event, Failed, ReasoningDelta, TextDelta, ToolCallDelta
 from penstock.core.request import Sampling
 
@@ -68,10 +68,7 @@ async def _chat(config: Path | None, model: str | None, system: str, given: Samp
     async with partner(chosen) as who:
         name = model or defaults.model or who.default_model
         if name is None:
-            raise ConfigError(
-                f"defaults.model: missing in {chosen.where}; name a model there or with -m MODEL",
-                param="defaults.model",
-            )
+            raise chosen.wanted_model()
         typed = at_terminal()
         lines: Lines = Typed(paths.history_file(), _COMMANDS) if typed else Piped()
         if typed:

@@ -14,7 +14,7 @@ from penstock.cli._measures import Measures
 from penstock.cli._settings import EXAMPLE, Settings, settings
 from penstock.cli._showing import Human, Machine, Show
 from penstock.cli._talking import Answer, Partner, partner
-from penstock.core.errors import ConfigError, EngineProtocolError, GatewayError
+from penstock.core.errors import EngineProtocolError, GatewayError
 from penstock.core.messages import Message, say
 from penstock.core.request import Request, Sampling
 
@@ -103,10 +103,7 @@ def _request(wish: Wish, chosen: Settings, who: Partner) -> Request:
     defaults = chosen.client.defaults
     model = wish.model or defaults.model or who.default_model
     if model is None:
-        raise ConfigError(
-            f"defaults.model: missing in {chosen.where}; name a model there or with -m MODEL",
-            param="defaults.model",
-        )
+        raise chosen.wanted_model()
     messages: list[Message] = [say("system", wish.system)] if wish.system else []
     messages.append(say("user", wish.prompt or PROMPT))
     temperature = defaults.temperature if wish.temperature is None else wish.temperature

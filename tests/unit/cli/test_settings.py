@@ -105,3 +105,20 @@ def test_what_is_a_servers_is_not_configured_by_anybodys_config_json(
     found = CliRunner().invoke(main, words)
     assert found.exit_code == 1
     assert told in found.stderr
+
+
+@pytest.mark.parametrize("command", ["stream", "chat", "models"])
+@pytest.mark.parametrize(
+    ("name", "head", "prefix"),
+    [("config.toml", "[client.api]", "client."), ("client.toml", "[api]", "")],
+)
+def test_a_key_is_named_as_its_file_spells_it(
+    here: Path, command: str, name: str, head: str, prefix: str
+):
+    (here / name).write_text(f'{head}\nendpoint = "http://[h"\n')
+    found = CliRunner().invoke(main, [command, "-c", name], input="x")
+    assert f"penstock: {prefix}api.endpoint: " in found.stderr
+    if command != "models":
+        (here / name).write_text(f'{head}\nendpoint = "http://h"\n')
+        found = CliRunner().invoke(main, [command, "-c", name], input="x")
+        assert f"penstock: {prefix}defaults.model: missing in {name}" in found.stderr
