@@ -68,7 +68,8 @@ def test_keys_and_models_say_it_too(shut: Path, tmp_path: Path):
     own = {"XDG_DATA_HOME": str(shut)}
     done = penstock(tmp_path, "keys", "create", "alice", **own)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.endswith("penstock: the database can't be written\n")
+    place = shut / "penstock" / "stores.sqlite"
+    assert done.stderr.endswith(f"penstock: the database can't be written; it is {place}\n")
     assert "Traceback" not in done.stderr
     demo = str(ROOT / "src" / "penstock" / "models" / "penstock-demo.gguf")
     done = penstock(tmp_path, "pull", demo, **own)
