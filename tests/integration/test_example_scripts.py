@@ -41,9 +41,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         yield serving
 
 
-def run(name: str, url: str, folder: Path) -> str:
+def run(name: str, url: str, folder: Path, *more: str, said: str = "Hello!\nAnd then?\n\n") -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPTS / f"{name}.py")],
+        [sys.executable, "-W", "error", str(SCRIPTS / f"{name}.py"), *more],
         env={
             "HOME": str(folder),
             "PATH": os.environ["PATH"],
@@ -52,7 +52,7 @@ def run(name: str, url: str, folder: Path) -> str:
             "TYPE_SECONDS": "0",
         },
         cwd=folder,
-        input="Hello!\nAnd then?\n\n",
+        input=said,
         capture_output=True,
         text=True,
         timeout=60,
@@ -72,6 +72,12 @@ def test_no_script_is_left_out():
 def test_script(name: str, server: Serving, tmp_path: Path):
     out = run(name, server.url, tmp_path)
     assert SAYS[name](out), out
+
+
+@pytest.mark.parametrize("said", ["", "\n"])
+def test_a_chat_in_which_nothing_is_said_ends_well(said: str, server: Serving, tmp_path: Path):
+    out = run("interactive_chat", server.url, tmp_path, "silence", said=said)
+    assert "nothing was said" in out
 
 
 def test_what_is_resumed_is_the_rest(server: Serving, tmp_path: Path):
