@@ -87,7 +87,8 @@ def example(engines: Engines) -> str:
             title = title.partition(" (")[0]
         else:
             comment = ""
-        lines += [f"# {section.about}", f"{comment}[{title}]"]
+        lines += [f"# {line}" for line in _wrapped(section.about)]
+        lines.append(f"{comment}[{title}]")
         if "(" in section.path:
             lines.append(f'# engine = "{section.path.partition("(")[2][:-1]}"')
         for key in section.keys:
@@ -106,7 +107,7 @@ def _sections(kind: type[msgspec.Struct], path: str) -> Iterator[Section]:
     fields = [field for field in msgspec.structs.fields(kind) if field.name != named]
     keys = [_key(field, path) for field in fields if not _is_struct(field.type)]
     if keys:
-        about = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+        about = " ".join((kind.__doc__ or "").split())
         about = re.sub(r"^`\[[^]]*\]`: (.)", lambda found: found[1].upper(), about)
         yield Section(path, about, tuple(keys))
     for field in fields:
