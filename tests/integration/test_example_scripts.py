@@ -41,6 +41,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         yield serving
 
 
+@pytest.fixture(scope="module")
+def taciturn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """Every answer ends before its first word."""
+    folder = tmp_path_factory.mktemp("taciturn")
+    (folder / "nothing.jsonl").write_text('{"type":"done","reason":"stop"}\n')
+    binding = f'[bindings.n]\nengine = "replay"\npath = "{folder}/nothing.jsonl"\n'
+    with serve(folder, binding) as serving:
+        yield serving
+
+
 def run(name: str, url: str, folder: Path, *more: str, said: str = "Hello!\nAnd then?\n\n") -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(SCRIPTS / f"{name}.py"), *more],
@@ -72,6 +82,11 @@ def test_no_script_is_left_out():
 def test_script(name: str, server: Serving, tmp_path: Path):
     out = run(name, server.url, tmp_path)
     assert SAYS[name](out), out
+
+
+@pytest.mark.parametrize("name", sorted(SAYS))
+def test_a_script_bears_an_answer_without_a_word(name: str, taciturn: Serving, tmp_path: Path):
+    run(name, taciturn.url, tmp_path)
 
 
 @pytest.mark.parametrize("said", ["", "\n"])
