@@ -29,8 +29,8 @@ class Server(_Section, frozen=True):
     host: Annotated[
         str,
         Meta(
-            description="Address to listen on. Anything but loopback needs a key in `[security]`, "
-            "or `insecure`."
+            description="Address to listen on. Anything but loopback needs a key, in `[security]` "
+            "or made with `penstock keys`, or `insecure`."
         ),
     ] = "127.0.0.1"
     port: Annotated[Port, Meta(description="TCP port; 0 picks a free one.")] = 9601
@@ -97,7 +97,10 @@ class Security(_Section, frozen=True):
 
     allowed_api_keys: Annotated[
         tuple[Secret, ...],
-        Meta(description="Keys that clients may present. Empty: no key is needed, loopback only."),
+        Meta(
+            description="Keys that clients may present. Without any, here or made with `penstock "
+            "keys`, none is needed, and only this machine is answered."
+        ),
     ] = ()
     admin_keys: Annotated[
         tuple[Secret, ...],
