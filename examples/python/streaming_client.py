@@ -12,6 +12,7 @@ with Client(URL) as client, client.stream(QUESTION, max_tokens=200) as stream:
     for text in stream.text():
         print(text, end="", flush=True)
     metrics = stream.metrics
-    print(f"\n\n{metrics.tokens} tokens, the first after {metrics.first_token:.3f} s")
-    if metrics.tokens_per_second:
+    if metrics.first_token is not None:
+        print(f"\n\n{metrics.tokens} tokens, the first after {metrics.first_token:.3f} s")
+    if metrics.tokens_per_second is not None:
         print(f"{metrics.tokens_per_second:.1f} tokens a second")

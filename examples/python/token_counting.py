@@ -17,8 +17,9 @@ async def main() -> None:
             metrics = stream.metrics
             tokens = reply.usage.output_tokens if reply.usage else metrics.tokens
             total += tokens
-            print(f"{question!r}: {tokens} tokens, first after {metrics.first_token:.3f} s")
-            if metrics.gap_p99 is not None:
+            if metrics.first_token is not None:
+                print(f"{question!r}: {tokens} tokens, first after {metrics.first_token:.3f} s")
+            if metrics.gap_p50 is not None and metrics.gap_p99 is not None:
                 print(f"  gaps: median {metrics.gap_p50:.4f} s, p99 {metrics.gap_p99:.4f} s")
         print(total, "tokens in all")
 

@@ -22,4 +22,4 @@ for await (const event of stream) {
 if (waiting) collect(waiting);
 
 const { text, reason } = folder.result(await stream.started);
-console.log(`${text.trim().split(/\s+/).length} words, ended by ${reason}`);
+console.log(`${text.split(/\s+/).filter(Boolean).length} words, ended by ${reason}`);

@@ -1,7 +1,7 @@
 // A chat in the terminal. The server keeps the conversation: come back with the same name.
 // node interactive_chat.ts [NAME]; an empty line ends it.
 import { createInterface } from "node:readline";
-import { createLlmAPI } from "@penstock/client";
+import { createLlmAPI, HttpError } from "@penstock/client";
 
 const llmAPI = createLlmAPI();
 const session = process.argv[2] ?? "example";
@@ -19,5 +19,10 @@ for await (const line of createInterface({ input: process.stdin })) {
   );
   prompt();
 }
-const { data } = await llmAPI.getSessionHistory(session);
-console.log(`${data.messages.length} messages so far`);
+try {
+  const { data } = await llmAPI.getSessionHistory(session);
+  console.log(`${data.messages.length} messages so far`);
+} catch (error) {
+  if (!(error instanceof HttpError && error.status === 404)) throw error;
+  console.log("nothing was said");
+}

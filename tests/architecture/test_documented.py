@@ -1,5 +1,6 @@
 """Every engine, dialect, log and command has its page or line; every name has its vectors."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -66,6 +67,14 @@ def test_every_page_is_in_the_table_of_contents(tmp_path: Path):
     (tmp_path / "docs/lost.md").touch()
     (tmp_path / "mkdocs.yml").write_text("nav: []\n")
     assert unlisted(tmp_path) == ["lost.md"]
+
+
+def test_the_outside_clients_are_those_of_the_locks():
+    locks = "".join(path.read_text() for path in (ROOT / "locks").glob("*.txt"))
+    page = (ROOT / "docs/clients/outside.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)`(?: for Python)? \| (\d+\.[\d.]+) \|", page, re.MULTILINE)
+    assert len(rows) >= 4
+    assert [name for name, version in rows if f"\n{name}=={version} " not in locks] == []
 
 
 def test_the_version_is_one():

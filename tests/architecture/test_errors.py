@@ -1,6 +1,10 @@
 """The error tree: codes are unique, statuses are HTTP's, and every code finds its class again."""
 
+import re
+from pathlib import Path
+
 from penstock.core.errors import (
+    EngineError,
     GatewayError,
     InternalError,
     WrongMethodError,
@@ -29,3 +33,13 @@ def test_every_class_says_when_it_is_raised():
 def test_the_drawn_tree_names_every_class():
     drawn = (GatewayError.__module__, __import__("penstock.core.errors", fromlist=["x"]).__doc__)[1]
     assert [cls.__name__ for cls in error_classes() if cls.__name__ not in (drawn or "")] == []
+
+
+def test_the_tree_of_the_python_page_is_part_of_it():
+    page = (Path(__file__).parents[2] / "docs/clients/python.md").read_text()
+    drawn = re.findall(r"^[│├└─ ]*(\w+Error) +(\d{3}) +(\w+)", page, re.MULTILINE)
+    known = {(cls.__name__, str(cls.status), cls.code) for cls in error_classes()}
+    assert len(drawn) > 15
+    assert [row for row in drawn if row not in known] == []
+    engines = {cls.__name__ for cls in error_classes() if issubclass(cls, EngineError)}
+    assert engines <= {name for name, _, _ in drawn}

@@ -1,8 +1,10 @@
 """Imports point down, siblings are blind, core and wire know no I/O."""
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,14 @@ def tree(tmp_path: Path) -> Path:
 def test_the_project_keeps_its_layers():
     status, said = lint(ROOT)
     assert status == 0, said
+
+
+def test_the_page_draws_the_layers_that_are_kept():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    page = (ROOT / "docs/architecture.md").read_text()
+    drawn = re.findall(r"^ +\d +(\w+(?: │ \w+)*)", page, re.MULTILINE)
+    assert drawn == [layer.replace("|", "│") for layer in layers]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ SAYS: dict[str, Callable[[str], bool]] = {
     "collect_and_process": collects,
     "typewriter": prints(r"\w+"),
     "error_handling": prints(r"answered: \w.*no such model: .*not there: .* again\? True"),
+    "benchmark": prints(r"whole: +\d+\.\d+ s .*streamed: +\d+\.\d+ s .* \d+\.\d+ s to the last"),
     "custom_handler": prints(r"\d+ tokens\ndone: (stop|length)\n\w"),
     "token_counting": prints(r"'Hello!': \d+ tokens, first after .*\d+ tokens in all"),
     "resume": prints(r"died \(-6\) after event 5\n.*\nwhole answer: [1-9]\d* characters"),
@@ -41,9 +42,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         yield serving
 
 
-def run(name: str, url: str, folder: Path) -> str:
+@pytest.fixture(scope="module")
+def taciturn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """Every answer ends before its first word."""
+    folder = tmp_path_factory.mktemp("taciturn")
+    (folder / "nothing.jsonl").write_text('{"type":"done","reason":"stop"}\n')
+    binding = f'[bindings.n]\nengine = "replay"\npath = "{folder}/nothing.jsonl"\n'
+    with serve(folder, binding) as serving:
+        yield serving
+
+
+def run(name: str, url: str, folder: Path, *more: str, said: str = "Hello!\nAnd then?\n\n") -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPTS / f"{name}.py")],
+        [sys.executable, "-W", "error", str(SCRIPTS / f"{name}.py"), *more],
         env={
             "HOME": str(folder),
             "PATH": os.environ["PATH"],
@@ -52,7 +63,7 @@ def run(name: str, url: str, folder: Path) -> str:
             "TYPE_SECONDS": "0",
         },
         cwd=folder,
-        input="Hello!\nAnd then?\n\n",
+        input=said,
         capture_output=True,
         text=True,
         timeout=60,
@@ -72,6 +83,17 @@ def test_no_script_is_left_out():
 def test_script(name: str, server: Serving, tmp_path: Path):
     out = run(name, server.url, tmp_path)
     assert SAYS[name](out), out
+
+
+@pytest.mark.parametrize("name", sorted(SAYS))
+def test_a_script_bears_an_answer_without_a_word(name: str, taciturn: Serving, tmp_path: Path):
+    run(name, taciturn.url, tmp_path)
+
+
+@pytest.mark.parametrize("said", ["", "\n"])
+def test_a_chat_in_which_nothing_is_said_ends_well(said: str, server: Serving, tmp_path: Path):
+    out = run("interactive_chat", server.url, tmp_path, "silence", said=said)
+    assert "nothing was said" in out
 
 
 def test_what_is_resumed_is_the_rest(server: Serving, tmp_path: Path):

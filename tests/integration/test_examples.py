@@ -164,6 +164,9 @@ def test_shell(line: str, server: Serving, hub: Hub, tmp_path: Path):
     if "serve" in words or "--config" in words:
         # It would take the port; that it starts is what every other test here rests on.
         assert run(["penstock", words[1], "--help"], server)
+        settings = dict(word.split("=", 1) for word in shlex.split(line) if word not in words)
+        if settings:
+            run(["penstock", "doctor"], server, **{**settings, "PENSTOCK_SERVER__PORT": "0"})
         return
     if words[0] == "curl":
         words.insert(1, "--fail")

@@ -409,6 +409,20 @@ def test_an_alias_with_a_slash_is_a_model_and_its_model_names_it(client: openai.
     assert listed[MODEL]["max_model_len"] > 0
 
 
+def test_a_model_is_found_under_every_name_that_a_chat_takes(client: openai.OpenAI):
+    for name in MODEL, "org/demo":
+        assert client.models.retrieve(f"{name}:latest").id == name
+    binding = client.models.retrieve(MODEL).owned_by
+    for name in MODEL, f"{MODEL}:latest", f"{binding}/{MODEL}", f"{binding}/{MODEL}:latest":
+        assert client.models.retrieve(name).id == MODEL, name
+        said = client.chat.completions.create(
+            model=name, messages=[{"role": "user", "content": "Hi"}], max_tokens=1
+        )
+        assert said.choices, name
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve(f"{MODEL}:other")
+
+
 @pytest.mark.parametrize(
     ("more", "param"),
     [

@@ -213,6 +213,7 @@ SAYS: dict[str, Callable[[str], bool]] = {
     "collect_and_process": collects,
     "typewriter": prints(r"\w+"),
     "error_handling": prints(r"answered: \w.*no such model: .*not there: .* again\? true"),
+    "benchmark": prints(r"whole: +\d+\.\d+ s .*streamed: +\d+\.\d+ s .* \d+\.\d+ s to the last"),
     "custom_handler": prints(r"\d+ tokens\ndone: (stop|length)\n\w"),
     "token_counting": prints(r'"Hello!": [1-9]\d* tokens, first after \d.*[1-9]\d* tokens in all'),
     "resume": prints(r"died \(SIGKILL\) after event 5\n.*\nwhole answer: [1-9]\d* characters"),

@@ -17,7 +17,7 @@ class MqttProject(Section, frozen=True):
         str, Meta(description="System prompt of new sessions that bring none of their own.")
     ] = ""
     model: Annotated[
-        str, Meta(description="The model that answers; empty: the default, or a request's own.")
+        str, Meta(description="Answers requests that name no model; empty: the default model does.")
     ] = ""
     key: Annotated[
         Secret | None,

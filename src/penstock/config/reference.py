@@ -87,7 +87,8 @@ def example(engines: Engines) -> str:
             title = title.partition(" (")[0]
         else:
             comment = ""
-        lines += [f"# {section.about}", f"{comment}[{title}]"]
+        lines += [f"# {line}" for line in _wrapped(section.about)]
+        lines.append(f"{comment}[{title}]")
         if "(" in section.path:
             lines.append(f'# engine = "{section.path.partition("(")[2][:-1]}"')
         for key in section.keys:
@@ -106,7 +107,7 @@ def _sections(kind: type[msgspec.Struct], path: str) -> Iterator[Section]:
     fields = [field for field in msgspec.structs.fields(kind) if field.name != named]
     keys = [_key(field, path) for field in fields if not _is_struct(field.type)]
     if keys:
-        about = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+        about = " ".join((kind.__doc__ or "").split())
         about = re.sub(r"^`\[[^]]*\]`: (.)", lambda found: found[1].upper(), about)
         yield Section(path, about, tuple(keys))
     for field in fields:
@@ -115,10 +116,16 @@ def _sections(kind: type[msgspec.Struct], path: str) -> Iterator[Section]:
     for field in msgspec.structs.fields(kind):
         if field.name == named:
             yield from _sections(get_args(field.type)[1], f"{path}.{_PLACEHOLDER[path]}")
-        # A list of names, or a table for each.
-        for table in [one for one in get_args(field.type) if get_origin(one) is dict]:
-            if _is_struct(get_args(table)[1]):
-                yield from _sections(get_args(table)[1], f"{path}.{field.encode_name}.NAME")
+        for item in _tables(field.type):
+            yield from _sections(item, f"{path}.{field.encode_name}.NAME")
+
+
+def _tables(kind: object) -> list[type[msgspec.Struct]]:
+    """What each table holds of a setting that is a list of names, or a table for each name."""
+    if get_origin(kind) is Annotated:
+        return _tables(get_args(kind)[0])
+    tables = [get_args(one) for one in get_args(kind) if get_origin(one) is dict]
+    return [item for _, item in tables if _is_struct(item)]
 
 
 def _is_struct(kind: object) -> bool:
@@ -192,7 +199,7 @@ def _toml(value: object) -> str:
 
 
 def _sample(key: Key) -> str:
-    """A value for a key without default, so that the commented line is TOML."""
+    """A value for a key without default, so that the line counts once its `# ` is gone."""
     if "secret" in key.kind:
         return '{ env = "NAME_OF_A_VARIABLE" }'
     if "list" in key.kind:
@@ -202,7 +209,8 @@ def _sample(key: Key) -> str:
     if "true" in key.kind:
         return "false"
     if "number" in key.kind:
-        return "1"
+        least = re.search(r"≥ (\d+)", key.kind)
+        return str(max(1, int(least[1]))) if least else "1"
     return key.kind.partition("`")[2].partition("`")[0] if "`" in key.kind else '"..."'
 
 
@@ -232,11 +240,11 @@ _HEAD: Final = """\
 (`$XDG_CONFIG_HOME`, usually `~/.config`), then the defaults: the embedded model, an Ollama on its
 standard port, and what `OPENAI_API_KEY` and `OPENAI_BASE_URL` name.
 
-Each key can also come from the environment and, for `[server]` and `[streams]`, from a flag. A flag
-wins over the environment, the environment over the file:
+Each key can also come from the environment and, for those of `[server]` and `[streams]` that are no
+lists, from a flag. A flag wins over the environment, the environment over the file:
 
 ```sh
-PENSTOCK_SERVER__PORT=9700 PENSTOCK_BINDINGS__OPENAI__URL=https://api.example.com/v1 penstock serve
+PENSTOCK_SERVER__PORT=9700 PENSTOCK_MODELS__FAST__BINDING=embedded penstock serve
 penstock serve --port 9700
 ```
 
@@ -248,5 +256,6 @@ A commented file with every key is `config.example.toml` in the project's root.
 
 _EXAMPLE_HEAD: Final = """\
 # Every setting of Penstock with its default. Made by `python tools/reference.py` from the schema.
-# A line that starts with `# name =` is a setting; remove its `# ` to change it.
+# A line that starts with `# name =` is a setting; remove its `# ` to change it, and that of its
+# table's name, should it have one. Where there is no default, a value of the right kind stands.
 """

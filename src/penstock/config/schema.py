@@ -31,8 +31,8 @@ class Server(_Section, frozen=True):
         str,
         Meta(
             min_length=1,
-            description="Address to listen on. Anything but loopback needs a key in `[security]`, "
-            "or `insecure`.",
+            description="Address to listen on. Anything but loopback needs a key, in `[security]` "
+            "or made with `penstock keys`, or `insecure`.",
         ),
     ] = "127.0.0.1"
     port: Annotated[Port, Meta(description="TCP port; 0 picks a free one.")] = 9601
@@ -99,7 +99,10 @@ class Security(_Section, frozen=True):
 
     allowed_api_keys: Annotated[
         tuple[Secret, ...],
-        Meta(description="Keys that clients may present. Empty: no key is needed, loopback only."),
+        Meta(
+            description="Keys that clients may present. Without any, here or made with `penstock "
+            "keys`, none is needed, and only this machine is answered."
+        ),
     ] = ()
     admin_keys: Annotated[
         tuple[Secret, ...],

@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import replace
 
 from penstock.core import events as ev
+from penstock.core.choices import summed
 from penstock.core.errors import EngineProtocolError
 from penstock.engines import _parts, _said, _surrogates
 from penstock.engines._openai_body import body as body
@@ -60,12 +61,18 @@ class Chunks:
         self._think_tags = think_tags
         self._mask = mask
         self._answers: dict[int, _Answer] = {}
+        self._only = 0 if choices == 1 else None
         self._counts: Counts | None = None
         self._apart = 0
         self._timings: LlamaTimings | None = None
+        self._usages: list[ev.Usage] = []
         self._joiner: _surrogates.Joiner | None = None
         self.ended = False
         """Whether the terminal was given."""
+        self.over = False
+        """Whether this reply has said all that it will: the terminal was given, or others have to
+        give the answers that it lacks; see `next_choice`.
+        """
 
     def feed(self, data: bytes) -> list[ev.Event]:
         """The events of one chunk: one JSON object without framing."""
@@ -90,22 +97,39 @@ class Chunks:
         return self._close(ev.Failed(code=code, message=message, retryable=retryable))
 
     def end(self) -> list[ev.Event]:
-        """What was held back, and the terminal.
+        """What was held back, and the terminal; nothing where answers are lacking.
 
         A stream that never said how it finished is `Failed`, with or without `[DONE]`.
         """
         if not self.complete:
             return self.fail("the upstream's stream ended without a finish reason")
+        if len(self._answers) < self._choices:
+            self.over = True
+            return []
         return self._close(ev.Done(reason=self._answers[min(self._answers)].reason or "stop"))
 
     @property
     def complete(self) -> bool:
         """Whether every answer that began has said how it finished."""
         answers = self._answers.values()
-        return bool(answers) and all(answer.reason is not None for answer in answers)
+        begun = bool(answers) if self._only is None else self._only in self._answers
+        return begun and all(answer.reason is not None for answer in answers)
+
+    def next_choice(self) -> int:
+        """An answer that the last reply lacked, as many servers heed no `n`. What is fed from now
+        on is of a reply that holds this one alone.
+        """
+        usage = _usage(self._counts, self._timings)
+        if usage is not None:
+            self._usages.append(usage)
+        self._counts = self._timings = None
+        self._apart = 0
+        self.over = False
+        self._only = next(n for n in range(self._choices) if n not in self._answers)
+        return self._only
 
     def _fed(self, data: bytes, *, whole: bool) -> list[ev.Event]:
-        if self.ended:
+        if self.over:
             return []
         try:
             chunk = self._decode(data)
@@ -115,7 +139,7 @@ class Chunks:
                 self._timings = chunk.timings
             found: list[ev.Event] = []
             for choice in chunk.choices or ():
-                n = (choice.index or 0) if self._choices > 1 else 0
+                n = (choice.index or 0) if self._only is None else self._only
                 answer = self._answers.get(n) or self._answer(n)
                 delta = choice.message if whole else choice.delta
                 if delta is not None:
@@ -170,15 +194,16 @@ class Chunks:
     def _close(self, terminal: ev.Done | ev.Failed) -> list[ev.Event]:
         if self.ended:
             return []
-        self.ended = True
+        self.ended = self.over = True
         found: list[ev.Event] = []
         for answer in self._answers.values():
             found += answer.rest()
         if self._joiner is not None:
             found = self._mended(found)
         usage = _usage(self._counts, self._timings)
-        if usage is not None:
-            found.append(usage)
+        usages = self._usages if usage is None else [*self._usages, usage]
+        if usages:
+            found.append(summed(usages))
         return [*found, terminal]
 
     def _mended(self, events: Iterable[ev.Event]) -> list[ev.Event]:

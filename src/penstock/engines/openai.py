@@ -10,6 +10,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from penstock.core.cards import ModelCard
+from penstock.core.choices import alone
 from penstock.core.errors import (
     BindingDownError,
     EngineProtocolError,
@@ -157,30 +158,32 @@ class Engine:
         """Runs `request`; see `core.ports.Engine`."""
         think_tags = self._config.think_tags and not request.raw
         chunks = Chunks(request.choices, think_tags=think_tags, mask=self._upstream.masked)
-        async with (self._hinted if request.effort_hint else self._posted)(request) as reply:
-            if "html" in reply.media_type:
-                raise EngineProtocolError("the upstream answered with a web page, is `url` right?")
-            yield ()
-            data = await _beginning(reply)
-            if data.startswith(b"{"):
-                yield chunks.whole(data + await reply.whole())
-                return
-            events = Events()
-            while data:
-                batch = _heard(events.feed(data), chunks)
-                reply.finished = chunks.ended
-                if batch:
-                    yield batch
-                if chunks.ended:
-                    return
-                try:
-                    data = await reply.read()
-                except GatewayError:
-                    # A connection that breaks after the last word broke nothing.
-                    if not chunks.complete:
-                        raise
+        asked = request
+        while True:
+            async with (self._hinted if request.effort_hint else self._posted)(asked) as reply:
+                if "html" in reply.media_type:
+                    raise EngineProtocolError(
+                        "the upstream answered with a web page, is `url` right?"
+                    )
+                yield ()
+                data = await _beginning(reply)
+                if data.startswith(b"{"):
+                    yield chunks.whole(data + await reply.whole())
                     data = b""
-            yield _heard(events.end(), chunks) + chunks.end()
+                events = Events()
+                while data:
+                    batch = _heard(events.feed(data), chunks)
+                    reply.finished = chunks.over
+                    if batch:
+                        yield batch
+                    data = b"" if chunks.over else await _next(reply, chunks)
+                if not chunks.over:
+                    yield _heard(events.end(), chunks) + chunks.end()
+            if chunks.ended:
+                return
+            # It takes `n` and does not heed it: from now on each choice is a request.
+            self._supports -= {"choices"}
+            asked = alone(request, chunks.next_choice())
 
     def _posted(self, request: Request) -> AbstractAsyncContextManager[Reply]:
         sent = json.encode(self._raw(request) if request.raw else self._body(request))
@@ -293,6 +296,16 @@ async def _beginning(reply: Reply) -> bytes:
         if begun:
             return begun
     return b""
+
+
+async def _next(reply: Reply, chunks: Chunks) -> bytes:
+    try:
+        return await reply.read()
+    except GatewayError:
+        # A connection that breaks after the last word broke nothing.
+        if chunks.complete:
+            return b""
+        raise
 
 
 def _heard(events: Sequence[ServerSentEvent], chunks: Chunks) -> list[Event]:

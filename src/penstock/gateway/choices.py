@@ -12,6 +12,7 @@ from typing import Final, cast
 
 import msgspec
 
+from penstock.core.choices import alone, summed
 from penstock.core.errors import EngineProtocolError
 from penstock.core.events import (
     Done,
@@ -22,7 +23,6 @@ from penstock.core.events import (
     Progress,
     ReasoningDelta,
     TextDelta,
-    Timings,
     ToolCallDelta,
     Usage,
 )
@@ -131,7 +131,7 @@ class _Merger:
 
     async def _follow(self, choice: int) -> None:
         batches = cast(
-            "AsyncGenerator[Sequence[Event]]", self._engine.stream(_alone(self._request, choice))
+            "AsyncGenerator[Sequence[Event]]", self._engine.stream(alone(self._request, choice))
         )
         async with aclosing(batches):
             async for batch in batches:
@@ -172,38 +172,7 @@ class _Merger:
         return found
 
     def _end(self) -> list[Event]:
-        usage: list[Event] = [_summed(self._usages)] if self._usages else []
+        usage: list[Event] = (
+            [summed([self._usages[n] for n in sorted(self._usages)])] if self._usages else []
+        )
         return [*usage, self._failed or self._reasons[0]]
-
-
-def _alone(request: Request, choice: int) -> Request:
-    """What one of the runs is asked."""
-    sampling = request.sampling
-    if sampling.seed is not None:
-        sampling = msgspec.structs.replace(sampling, seed=sampling.seed + choice)
-    return msgspec.structs.replace(request, choices=1, sampling=sampling)
-
-
-def _summed(usages: dict[int, Usage]) -> Usage:
-    """The prompt of one, the answers of all."""
-    first = usages[min(usages)]
-    thought = [u.reasoning_tokens for u in usages.values() if u.reasoning_tokens is not None]
-    images = [u.images for u in usages.values() if u.images is not None]
-    return Usage(
-        input_tokens=first.input_tokens,
-        output_tokens=sum(u.output_tokens for u in usages.values()),
-        reasoning_tokens=sum(thought) if thought else None,
-        cached_tokens=first.cached_tokens,
-        images=sum(images) if images else None,
-        timings=_timings([u.timings for u in usages.values() if u.timings is not None]),
-    )
-
-
-def _timings(told: Sequence[Timings]) -> Timings | None:
-    if not told:
-        return None
-    return Timings(
-        load=max(t.load for t in told),
-        prompt=told[0].prompt,
-        generation=sum(t.generation for t in told),
-    )

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from penstock.config.schema import Config
 from penstock.core.errors import (
+    BindingDownError,
     GatewayError,
     ModalityError,
     UnknownBindingError,
@@ -83,7 +84,7 @@ class Choosing:
 
     async def route(self, request: Request) -> tuple[Target, ...]:
         """Raises `UnknownModelError`, `UnknownBindingError`, `ModalityError`, or what troubles the
-        binding that was named.
+        binding that was named, or all of them.
         """
         await self._stored.look(older_than=LOOK_SECONDS)
         try:
@@ -101,6 +102,9 @@ class Choosing:
         except UnknownModelError:
             # A binding that never came up has no model: its trouble is the better answer.
             self._bindings.check_up(request.binding or "")
+            trouble = self._bindings.trouble()
+            if trouble is not None:
+                raise BindingDownError(trouble) from None
             raise
 
     def attempts(self, request: Request, targets: Sequence[Target]) -> list[Attempt]:

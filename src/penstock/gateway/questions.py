@@ -131,9 +131,10 @@ class Questions:
         return (*aliases, *cards.values())
 
     def _one(self, name: str, cards: Sequence[ModelCard]) -> ModelCard:
-        for card in cards:
-            if name in _names(card):
-                return card
+        for known in name, name.removesuffix(":latest"):
+            for card in cards:
+                if known in _names(card):
+                    return card
         raise UnknownModelError(f"no model named {name!r}", param="model")
 
     def _with_aliases(self, name: str, cards: Sequence[ModelCard]) -> tuple[ModelCard, ...]:
@@ -297,4 +298,5 @@ def cards_of(binding: Binding) -> Sequence[ModelCard]:
 
 
 def _names(card: ModelCard) -> tuple[str, ...]:
-    return card.name, f"{card.binding}/{card.name}", card.name.removesuffix(":latest")
+    short = card.name.removesuffix(":latest")
+    return card.name, f"{card.binding}/{card.name}", short, f"{card.binding}/{short}"

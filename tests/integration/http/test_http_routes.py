@@ -10,6 +10,7 @@ import pytest
 from tests.integration.http.parts import serving
 from tests.integration.http.stand_in import Dialect
 from tests.integration.http.test_http_generate import CHAT, ask, gated, raw
+from tests.integration.serving import ROOT
 from typing_extensions import override
 
 from penstock.config.schema import Server
@@ -171,6 +172,9 @@ async def test_metrics_count_what_happened() -> None:
         assert any(re.fullmatch(r"penstock_tasks [1-9]\d*\.0", line) for line in lines)
         for name in ("gap", "log_latency", "loop_lag"):
             assert any(line.startswith(f"penstock_{name}_seconds_bucket") for line in lines)
+    page = (ROOT / "docs/http.md").read_text().partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    counted = {line.split()[2] for line in lines if line.startswith("# TYPE ")}
+    assert set(re.findall(r"`(penstock_\w+)`", page)) == counted
 
 
 async def test_metrics_need_a_key_from_elsewhere() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from penstock import registry
 from penstock.config import loading, reference
-from penstock.config.schema import Config, Personalities, PersonalityTable
+from penstock.config.schema import Config, Mqtt, MqttProject, Personalities, PersonalityTable
 
 ROOT = Path(__file__).parents[3]
 ENGINES = {name: registry.load("engines", name).Config for name in registry.names("engines")}
@@ -41,6 +41,8 @@ def test_every_key_of_every_struct_is_a_key_of_the_reference():
         inner = [f.type for f in msgspec.structs.fields(kind)]
         if kind is Personalities:
             inner = [*inner[:-1], PersonalityTable]  # its tables stand below it by their names
+        if kind is Mqtt:
+            inner = [*inner, MqttProject]  # a list of names, or a table for each
         structs = [t for t in inner if isinstance(t, type) and issubclass(t, msgspec.Struct)]
         return len(inner) - len(structs) + sum(fields(one) for one in structs)
 
@@ -73,3 +75,25 @@ def test_the_example_is_valid_with_every_setting_of_a_plain_section_switched_on(
     config = loading.load(path, {"NAME_OF_A_VARIABLE": "secret"}, {})
     assert config.server == Config().server
     assert config.client.api.endpoint == "..."
+
+
+TABLES = re.findall(r"^# \[[\w.]+\]\n(?:#.*\n)*", (ROOT / "config.example.toml").read_text(), re.M)
+NEEDED = ("binding", "personality_conditioning", "path")
+
+
+@pytest.mark.parametrize("table", TABLES, ids=[" ".join(t.splitlines()[:2]) for t in TABLES])
+def test_a_named_table_of_the_example_is_valid_with_any_one_setting_switched_on(
+    table: str, tmp_path: Path
+):
+    head = re.findall(r"^# (\[.*\]|engine = .*)$", table, re.MULTILINE)
+    settings = re.findall(r"^# ([a-z_]+) = (.*)$", table.replace("# engine = ", "# "), re.MULTILINE)
+    needed = {name: value for name, value in settings if name in NEEDED}
+    for name, value in settings:
+        path = tmp_path / "config.toml"
+        both = {**needed, name: value}
+        path.write_text("\n".join([*head, *[f"{one} = {both[one]}" for one in both]]))
+        environment = {"NAME_OF_A_VARIABLE": "secret"}
+        config = loading.load(path, environment, {})
+        for binding, found in config.bindings.items():
+            kind = ENGINES[loading.engine_of(binding, found)]
+            loading.convert_binding(binding, found, kind, environment)

@@ -21,7 +21,7 @@ from penstock.core.errors import (
     OverloadedError,
     UnknownModelError,
 )
-from penstock.core.events import Done, Event, Failed, TextDelta
+from penstock.core.events import Done, Event, Failed, Finish, TextDelta, Usage
 from penstock.core.messages import Message, TextPart, say
 from penstock.core.ports import Timeouts
 from penstock.core.queries import EmbedAsk, Embedded, TokensAsk
@@ -718,3 +718,75 @@ async def test_what_else_is_wrong_with_a_hinted_request_is_told() -> None:
             await play(engine, hinted)
         assert len(upstream.connections) == 1
         await engine.aclose()
+
+
+# ── servers that take `n` and do not heed it ─────────────────────────────────────────────────────
+
+THREE = msgspec.structs.replace(REQUEST, choices=3, sampling=Sampling(seed=7))
+COUNTS = '"usage":{"prompt_tokens":5,"completion_tokens":2}'
+
+
+def heedless(*, whole: bool, last: str = "") -> Script:
+    """Answers with the seed that it was sent, once whatever `n` says; with `last` to the second."""
+
+    async def script(connection: Connection) -> None:
+        asked = json.decode(connection.body, dict[str, object], EngineProtocolError)
+        if last and asked["seed"] != 7:
+            await connection.answer("500 Oops", body=last.encode())
+            return
+        text = f'"content":"{asked["seed"]} of {asked.get("n", 1)}"'
+        end = '"index":0,"finish_reason":"stop"'
+        if whole:
+            body = f'{{"choices":[{{"message":{{{text}}},{end}}}],{COUNTS}}}'
+            await connection.answer(headers=("Content-Type: application/json",), body=body.encode())
+            return
+        await connection.answer(headers=SSE)
+        for chunk in (
+            f'{{"choices":[{{"index":0,"delta":{{{text}}}}}]}}',
+            f'{{"choices":[{{"delta":{{}},{end}}}],{COUNTS}}}',
+            "[DONE]",
+        ):
+            await connection.send(f"data: {chunk}\n\n".encode())
+
+    return script
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_choices_that_a_server_does_not_make_are_asked_for_one_by_one(whole: bool) -> None:
+    async with scripted(heedless(whole=whole)) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        assert "choices" in engine.supports
+        events = said(await play(engine, THREE))
+        # From now on the gateway asks for each by itself, side by side.
+        assert "choices" not in engine.supports
+        await engine.aclose()
+    texts = {e.choice: e.text for e in events if isinstance(e, TextDelta)}
+    assert texts == {0: "7 of 3", 1: "8 of 1", 2: "9 of 1"}
+    assert len({e.part for e in events if isinstance(e, TextDelta)}) == 3
+    assert [e.choice for e in events if isinstance(e, Finish)] == [0, 1, 2]
+    assert events[-2:] == [Usage(input_tokens=5, output_tokens=6), Done(reason="stop")]
+
+
+async def test_a_choice_that_is_asked_for_alone_and_fails_fails_the_stream() -> None:
+    async with scripted(heedless(whole=False, last="broken")) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        with pytest.raises(EngineError, match="broken"):
+            await play(engine, THREE)
+        await engine.aclose()
+
+
+async def test_a_choice_that_is_asked_for_alone_and_says_nothing_has_not_ended() -> None:
+    once = True
+
+    async def script(connection: Connection) -> None:
+        nonlocal once
+        await connection.answer(headers=SSE)
+        await connection.send(A + STOP + END if once else END)
+        once = False
+
+    async with scripted(script) as upstream:
+        engine = Engine(Config(url=upstream.url), QUICK)
+        (*_, end) = said(await play(engine, THREE))
+        await engine.aclose()
+    assert isinstance(end, Failed)
+    assert end.code == "engine_protocol"

@@ -251,6 +251,15 @@ async def test_a_binding_that_did_not_start_says_why_and_the_others_serve():
         assert "no such file" in last.message
 
 
+@pytest.mark.parametrize("model", ["", "m", "fast"])
+async def test_where_no_binding_is_up_every_model_is_refused_with_the_reason(model: str):
+    bad = Scripted(hello, ConfigError("no such file", param="path"))
+    config = Config(streams=Streams(log="memory"), models={"fast": Model(binding="b0")})
+    async with gateway(bad, config=config) as made:
+        with pytest.raises(BindingDownError, match="no binding is up: b0: no such file"):
+            await submit(made, ask(model=model))
+
+
 async def test_the_end_of_the_gateway_interrupts_its_runs():
     engine = Scripted(endless)
     async with gateway(engine) as made:

@@ -28,7 +28,6 @@ _THEIRS: Final = {
     "toolResults": "tool_results",
     "sessionId": "session_id",
     "enableThinking": "enable_thinking",
-    "skipThinking": "skip_thinking",
 }
 _INVALID: Final = "invalid"
 """Where the refusal of a session's id goes that can't stand in a topic."""
