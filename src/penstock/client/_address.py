@@ -9,6 +9,7 @@ from penstock.client._patience import Clock, Patience
 from penstock.client._proxies import basic
 from penstock.client._refusals import refusal, silent
 from penstock.client.steps import Open, Opened, SilenceError, Steps, opening, reading
+from penstock.core import addresses
 from penstock.core.errors import EngineProtocolError, GatewayError, InvalidRequestError
 from penstock.core.ports import Timeouts
 from penstock.core.secrets import Secret
@@ -146,14 +147,8 @@ def authorization(key: Secret | None, who: str) -> Secret | None:
 
 def split(url: str) -> SplitResult:
     """Its parts. Raises `InvalidRequestError`, without a password, for what is no address."""
-    try:
-        parts = urlsplit(url)
-        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        if parts.hostname and parts.hostname.isascii():
-            parts.hostname.encode("idna")  # as the look-up will
-    except ValueError:  # of a port, of brackets, or of a name with a part that is too long
-        parts, whole = urlsplit(""), False
-    if not whole:
+    parts = addresses.parts_of(url)
+    if parts is None:
         said = "this" if "@" in url else repr(url)  # there may be a password in it
         raise InvalidRequestError(f"{said} is no address; it looks like http://HOST:PORT")
     return parts

@@ -1,8 +1,9 @@
 """Addresses of servers with OpenAI's API, as people write them."""
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
+from penstock.core import addresses
 from penstock.core.errors import ConfigError
 
 
@@ -13,15 +14,12 @@ def parts_of(url: str) -> SplitResult:
     if "?" in url or "#" in url:
         # What is asked of a server has its path added to this.
         raise ConfigError("must end with its path: no ? and no #", param="url")
-    try:
-        found = urlsplit(url)
-        if found.scheme in ("http", "https") and found.hostname and found.port != 0:
-            return found
-    except ValueError:
-        pass
-    raise ConfigError(
-        "must begin with http:// or https://, and name a host and at most a port", param="url"
-    )
+    found = addresses.parts_of(url)
+    if found is None:
+        raise ConfigError(
+            "must begin with http:// or https://, and name a host and at most a port", param="url"
+        )
+    return found
 
 
 def is_official(url: str) -> bool:

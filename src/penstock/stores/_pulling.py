@@ -8,8 +8,8 @@ from contextlib import aclosing
 from importlib import import_module
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, cast
-from urllib.parse import urlsplit
 
+from penstock.core import addresses
 from penstock.core.errors import (
     ConfigError,
     GatewayError,
@@ -242,15 +242,7 @@ def _hub() -> _HubModule:
 
 def _check_address(endpoint: str) -> None:
     """Raises `ConfigError`, without a password that may be in it."""
-    try:
-        parts = urlsplit(endpoint)
-        host = parts.hostname or ""
-        whole = parts.scheme in {"http", "https"} and host and parts.port != 0
-        if host.isascii():
-            host.encode("idna")  # as the look-up will
-    except ValueError:
-        whole = False
-    if endpoint and not whole:
+    if endpoint and addresses.parts_of(endpoint) is None:
         raise ConfigError("HF_ENDPOINT is no address; it looks like https://HOST")
 
 

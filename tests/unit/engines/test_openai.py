@@ -479,7 +479,7 @@ async def test_no_such_host() -> None:
     await engine.aclose()
 
 
-@pytest.mark.parametrize("url", ["", "localhost:1234", "ftp://x", "http://"])
+@pytest.mark.parametrize("url", ["", "localhost:1234", "ftp://x", "http://", "http://a..b/v1"])
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Engine(Config(url=url), QUICK)
