@@ -6,70 +6,20 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.integration.embedded import DEMO, GREEDY, WEATHER, ask, events, reply, running
+from tests.integration.both_ways import ASKED
+from tests.integration.embedded import DEMO, ask, events, reply, running
 from tests.integration.serving import Serving, serve
 from tests.integration.test_same_everywhere import CALL, EVENTS
 
 from penstock.core import events as ev
 from penstock.core.errors import InvalidRequestError, UnknownModelError
 from penstock.core.folding import Reply
-from penstock.core.messages import Message, TextPart, ToolCall, say
 from penstock.core.ports import Timeouts
 from penstock.core.queries import EmbedAsk
-from penstock.core.request import ReplyFormat, Request, Sampling
+from penstock.core.request import Sampling
 from penstock.engines import llamacpp, ollama
-from penstock.wire import json as wire_json
 
 MODEL = "penstock-demo"
-SCHEMA = '{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}'
-WEATHER_ASKED = Request(
-    messages=(say("user", "What is the weather in Paris?"),), sampling=GREEDY, tools=(WEATHER,)
-)
-RESULT = (
-    Message(
-        role="assistant",
-        tool_calls=(ToolCall(id="call_0", name="get_weather", arguments='{"city":"Paris"}'),),
-    ),
-    Message(
-        role="tool",
-        parts=(TextPart('{"city": "Paris", "temperature": 18, "condition": "sunny"}'),),
-        tool_call_id="call_0",
-    ),
-)
-ASKED = {
-    "text": ask("What is streaming?"),
-    "length": ask("Tell me a story.", Sampling(temperature=0, max_tokens=4)),
-    "options": ask(
-        "Tell me a story.",
-        Sampling(
-            temperature=0.7,
-            top_p=0.9,
-            top_k=20,
-            min_p=0.05,
-            seed=7,
-            stop=("the",),
-            presence_penalty=0.5,
-            frequency_penalty=0.5,
-            repeat_penalty=1.1,
-            repeat_last_n=33,
-            max_tokens=40,
-        ),
-    ),
-    "thinking": msgspec.structs.replace(ask("What is a token?"), effort="medium"),
-    "not thinking": msgspec.structs.replace(ask("What is a token?"), effort="none"),
-    "tools": WEATHER_ASKED,
-    "tool turn": msgspec.structs.replace(WEATHER_ASKED, messages=WEATHER_ASKED.messages + RESULT),
-    "schema": msgspec.structs.replace(
-        ask("Give me a JSON object with a name.", Sampling(temperature=0, max_tokens=60)),
-        reply_format=ReplyFormat(kind="json_schema", schema=wire_json.raw(SCHEMA)),
-    ),
-    "system": Request(
-        messages=(say("system", "Be brief."), say("user", "Who are you?")), sampling=GREEDY
-    ),
-    "raw": msgspec.structs.replace(
-        ask("Once upon a time", Sampling(temperature=0, max_tokens=12)), raw=True
-    ),
-}
 
 
 @pytest.fixture(scope="module")

@@ -6,53 +6,32 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.integration.embedded import GREEDY, WEATHER, ask, events, reply, running
+from tests.integration import both_ways
+from tests.integration.both_ways import WEATHER_ASKED
+from tests.integration.embedded import WEATHER, ask, events, reply, running
 from tests.integration.serving import Serving, serve
-from tests.integration.test_ollama_both_ways import RESULT, SCHEMA, WEATHER_ASKED
 from tests.integration.test_same_everywhere import CALL, EVENTS
 
 from penstock.core import events as ev
 from penstock.core.errors import InvalidRequestError, UnknownModelError
 from penstock.core.folding import ChoiceReply, Reply
-from penstock.core.messages import ImagePart, Message, say
+from penstock.core.messages import ImagePart, Message
 from penstock.core.ports import Timeouts
 from penstock.core.queries import EmbedAsk
-from penstock.core.request import ReplyFormat, Request, Sampling, ToolChoice, ToolSpec
+from penstock.core.request import Request, Sampling, ToolChoice, ToolSpec
 from penstock.core.secrets import Secret
 from penstock.engines import llamacpp, openai
-from penstock.wire import json as wire_json
 
 MODEL = "penstock-demo"
 KEY = "sk-test"
+OPTIONS = both_ways.ASKED["options"]
 EXTRA: tuple[openai.Extra, ...] = ("top_k", "min_p", "repeat_penalty", "repeat_last_n")
-RAW = msgspec.structs.replace(
-    ask("Once upon a time", Sampling(temperature=0, max_tokens=12)), raw=True
-)
 ASKED = {
-    "text": ask("What is streaming?"),
-    "length": ask("Tell me a story.", Sampling(temperature=0, max_tokens=4)),
-    "options": ask(
-        "Tell me a story.",
-        Sampling(
-            temperature=0.7,
-            top_p=0.9,
-            top_k=20,
-            min_p=0.05,
-            seed=7,
-            stop=("the",),
-            presence_penalty=0.5,
-            frequency_penalty=0.5,
-            repeat_penalty=1.1,
-            repeat_last_n=33,
-            logit_bias={"5": -1.5},
-            max_tokens=40,
-        ),
+    **both_ways.ASKED,
+    "options": msgspec.structs.replace(
+        OPTIONS, sampling=msgspec.structs.replace(OPTIONS.sampling, logit_bias={"5": -1.5})
     ),
-    "thinking": msgspec.structs.replace(ask("What is a token?"), effort="medium"),
-    "not thinking": msgspec.structs.replace(ask("What is a token?"), effort="none"),
-    "tools": WEATHER_ASKED,
     "one call": msgspec.structs.replace(WEATHER_ASKED, parallel_tool_calls=False),
-    "tool turn": msgspec.structs.replace(WEATHER_ASKED, messages=WEATHER_ASKED.messages + RESULT),
     "any tool": msgspec.structs.replace(WEATHER_ASKED, tool_choice=ToolChoice(mode="required")),
     "this tool": msgspec.structs.replace(
         WEATHER_ASKED,
@@ -60,14 +39,6 @@ ASKED = {
         tool_choice=ToolChoice(mode="required", name="now"),
     ),
     "no tool": msgspec.structs.replace(WEATHER_ASKED, tool_choice=ToolChoice(mode="none")),
-    "schema": msgspec.structs.replace(
-        ask("Give me a JSON object with a name.", Sampling(temperature=0, max_tokens=60)),
-        reply_format=ReplyFormat(kind="json_schema", schema=wire_json.raw(SCHEMA)),
-    ),
-    "system": Request(
-        messages=(say("system", "Be brief."), say("user", "Who are you?")), sampling=GREEDY
-    ),
-    "raw": RAW,
 }
 
 
@@ -197,5 +168,5 @@ async def test_refusals_come_through_with_their_field(engine: openai.Engine):
         await reply(engine, Request(messages=(picture,)))
     assert caught.value.param == "messages"
     with pytest.raises(InvalidRequestError, match="suffix") as caught:
-        await reply(engine, msgspec.structs.replace(RAW, suffix="x"))
+        await reply(engine, msgspec.structs.replace(ASKED["raw"], suffix="x"))
     assert caught.value.param == "suffix"

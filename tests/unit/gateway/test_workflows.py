@@ -21,9 +21,11 @@ from penstock.core.errors import (
 from penstock.core.events import StreamId
 from penstock.core.folding import fold
 from penstock.core.messages import ImagePart, Message, TextPart, say
+from penstock.core.ports import Head
 from penstock.core.principals import LOCAL
 from penstock.core.request import ImageAsk, Request, Sampling, ToolSpec
 from penstock.gateway.functions import load_functions
+from penstock.gateway.gateway import Gateway
 from penstock.gateway.own_code import OwnCode
 from penstock.gateway.workflows import load_scripts
 
@@ -380,12 +382,22 @@ async def test_pictures_are_not_what_a_script_makes(tmp_path: Path):
 # ── cancelling and loading ───────────────────────────────────────────────────────────────────────
 
 
-async def test_a_cancel_stops_it_and_what_it_had_begun(tmp_path: Path):
-    async def endless(request: Request) -> AsyncIterator[Sequence[ev.Event]]:
-        while True:
-            yield [ev.TextDelta(part=1, text="x")]
-            await asyncio.sleep(0.001)
+async def endless(_request: Request) -> AsyncIterator[Sequence[ev.Event]]:
+    while True:
+        yield [ev.TextDelta(part=1, text="x")]
+        await asyncio.sleep(0.001)
 
+
+async def first_text(made: Gateway, head: Head) -> None:
+    """Waits for it."""
+    watch = made.watch(StreamId(head.stream), ev.BEGINNING)
+    async with asyncio.timeout(10):
+        while not any(isinstance(e.event, ev.TextDelta) for e in await watch.take()):
+            pass
+    watch.close()
+
+
+async def test_a_cancel_stops_it_and_what_it_had_begun(tmp_path: Path):
     script = HEAD + (
         "    chunks = context['binding'].generate_stream(prompt)\n"
         "    async for chunk in chunks:\n"
@@ -397,11 +409,7 @@ async def test_a_cancel_stops_it_and_what_it_had_begun(tmp_path: Path):
     engine = Scripted(endless)
     async with gateway(engine, own=own(tmp_path, script), personalities={"Kit": KIT}) as made:
         head = await submit(made, ask(personality="Kit"))
-        watch = made.watch(StreamId(head.stream), ev.BEGINNING)
-        async with asyncio.timeout(10):
-            while not any(isinstance(e.event, ev.TextDelta) for e in await watch.take()):
-                pass
-        watch.close()
+        await first_text(made, head)
         assert not engine.stopped.is_set()
         assert await made.cancel(StreamId(head.stream), LOCAL)
         assert engine.stopped.is_set()
@@ -413,11 +421,6 @@ async def test_a_cancel_stops_it_and_what_it_had_begun(tmp_path: Path):
 async def test_what_tasks_of_its_own_asked_ends_with_the_run(
     tmp_path: Path, asks: str, cancelled: bool
 ):
-    async def endless(request: Request) -> AsyncIterator[Sequence[ev.Event]]:
-        while True:
-            yield [ev.TextDelta(part=1, text="x")]
-            await asyncio.sleep(0.001)
-
     script = (
         "import asyncio\n"
         "async def read(chunks):\n    async for chunk in chunks:\n        pass\n"
@@ -430,11 +433,7 @@ async def test_what_tasks_of_its_own_asked_ends_with_the_run(
     engine = Scripted(endless)
     async with gateway(engine, own=own(tmp_path, script), personalities={"Kit": KIT}) as made:
         head = await submit(made, ask(personality="Kit"))
-        watch = made.watch(StreamId(head.stream), ev.BEGINNING)
-        async with asyncio.timeout(10):
-            while not any(isinstance(e.event, ev.TextDelta) for e in await watch.take()):
-                pass
-        watch.close()
+        await first_text(made, head)
         if cancelled:
             assert await made.cancel(StreamId(head.stream), LOCAL)
         end = ev.Done(reason="cancelled" if cancelled else "stop")
